@@ -1,0 +1,4 @@
+"""The version, and whose files these are."""
+
+__version__ = "0.1.0"
+DISTRIBUTION = "memflow-async"
