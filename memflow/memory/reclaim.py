@@ -1,0 +1,81 @@
+"""Giving memory back: collecting garbage, then trimming the C library's heap.
+
+Covers when it is worth it, and doing it. `collect_and_trim` blocks: asynchronous callers run it in a thread
+(trimming releases the interpreter lock, a collection does not, so it stops the loop as long as it takes;
+that is why its share of time is capped).
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from memflow.memory.allocator import trim
+
+__all__ = ["ReclaimResult", "ReclaimSchedule", "collect_and_trim"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReclaimResult:
+    """What one collection and trim gave back."""
+
+    freed_bytes: int
+    """RSS before less RSS after, in bytes; never negative."""
+    collected_objects: int
+    """Objects that the garbage collector found unreachable."""
+    trimmed: bool
+    """True when the C library handed memory back to the kernel."""
+    seconds: float
+    """How long it took."""
+
+
+def collect_and_trim(rss: Callable[[], int], *, with_trim: bool = True) -> ReclaimResult:
+    """Collect garbage and hand freed memory back to the kernel. Blocks.
+
+    Args:
+        rss: returns this process's RSS in bytes.
+        with_trim: also trim the C library's heap, where it can (44 ms for each GB given back).
+    """
+    start_s, before = time.perf_counter(), rss()
+    collected = gc.collect()
+    trimmed = trim() if with_trim else False
+    return ReclaimResult(max(0, before - rss()), collected, trimmed, time.perf_counter() - start_s)
+
+
+class ReclaimSchedule:
+    """Decides when to reclaim: only under pressure, only while it pays, never more than a share of the time. Pure.
+
+    After a run of d seconds the next waits for d * (100 / max_time_pct - 1) seconds at least. A run that gave back
+    less than 5 % of what was in use doubles the wait, up to `max_wait_s`; one that gave more resets it (the rule of
+    OpenTelemetry's memory limiter).
+    """
+
+    __slots__ = ("_max_time_pct", "_max_wait_s", "_min_wait_s", "_not_before_s", "_threshold_pct", "_wait_s")
+
+    def __init__(
+        self, *, threshold_pct: float = 80, max_time_pct: float = 5, min_wait_s: float = 0.5, max_wait_s: float = 60
+    ) -> None:
+        self._threshold_pct = threshold_pct
+        self._max_time_pct = max_time_pct
+        self._min_wait_s = self._wait_s = min_wait_s
+        self._max_wait_s = max_wait_s
+        self._not_before_s = float("-inf")
+
+    def due(self, utilization_pct: float, now_s: float) -> bool:
+        """Tell whether to reclaim at this utilisation (per cent of the limit) and time."""
+        return utilization_pct >= self._threshold_pct and now_s >= self._not_before_s
+
+    def allowed(self, now_s: float) -> bool:
+        """Tell whether the time budget and the last yield let another run start, whatever the utilisation."""
+        return now_s >= self._not_before_s
+
+    def record(self, result: ReclaimResult, *, in_use_bytes: int, now_s: float) -> None:
+        """Learn from a run that ended at `now_s`."""
+        if result.freed_bytes >= 0.05 * in_use_bytes:
+            self._wait_s = self._min_wait_s
+        else:
+            self._wait_s = min(self._wait_s * 2, self._max_wait_s)
+        rest_s = result.seconds * (100 / self._max_time_pct - 1)
+        self._not_before_s = now_s + max(rest_s, self._wait_s)

@@ -1,0 +1,203 @@
+"""Takes readings: the only writer of a `MemoryState`.
+
+Covers when to read (at batch boundaries, and every interval while something is in flight) and the automatic
+reclaim that a reading may call for. How to read is `memflow.memory.probe`'s.
+
+The sampler belongs to the calls in flight: each call lends its task group (`attached`), one of them hosts the
+ticking task, and when that call ends another takes over. After the last one nothing runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, get_ident
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from memflow.memory.pressure import PressureGauge, PressureLevel
+from memflow.memory.probe import MemoryProbe, default_probe
+from memflow.memory.readings import MemoryReading, MemoryWindow
+from memflow.memory.reclaim import ReclaimResult, ReclaimSchedule, collect_and_trim
+from memflow.memory.state import MemoryState
+from memflow.settings import MemoryManagerSettings
+
+__all__ = ["Sampler"]
+
+_log = logging.getLogger("memflow.memory")
+
+
+class Sampler:
+    """Reads memory into a state.
+
+    Args:
+        settings: intervals, watermarks, what may be reclaimed.
+        state: written by this sampler and no other.
+        probe: how to read; None takes what fits this machine, on the first reading.
+        clock: seconds of a monotonic clock; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        settings: MemoryManagerSettings | None = None,
+        state: MemoryState | None = None,
+        *,
+        probe: MemoryProbe | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings if settings is not None else MemoryManagerSettings()
+        self.state = state if state is not None else MemoryState(history_size=self.settings.history_size)
+        self.reclaims = 0
+        self.reclaimed_bytes = 0
+        self._probe = probe
+        self._clock = clock
+        self._lock = Lock()
+        self._gauge = PressureGauge(
+            hold_pct=self.settings.hold_pct,
+            shrink_pct=self.settings.shrink_pct,
+            stop_pct=self.settings.stop_pct,
+            hysteresis_pct=self.settings.hysteresis_pct,
+            cooldown_s=self.settings.cooldown_s,
+        )
+        self._schedule = ReclaimSchedule(
+            threshold_pct=self.settings.gc_threshold_pct, max_time_pct=self.settings.reclaim_max_time_pct
+        )
+        self._hosts: dict[int, list[_Host]] = {}
+        self._next_boundary_s = float("-inf")
+        self._next_limit_s = float("-inf")
+        self._reclaiming = False
+
+    @property
+    def probe(self) -> MemoryProbe:
+        """How memory is read here."""
+        if self._probe is None:
+            self._probe = default_probe(self.settings)
+        return self._probe
+
+    def sample(self, *, boundary: bool = False) -> MemoryReading:
+        """Take a reading now and tell the state's listeners.
+
+        Args:
+            boundary: reuse the slow parts of the last full reading.
+        """
+        with self._lock:
+            now_s = self._clock()
+            state, probe = self.state, self.probe
+            if now_s >= self._next_limit_s or state.limit is None:
+                state.limit = probe.limit(now_s)
+                self._next_limit_s = now_s + self.settings.limit_refresh_s
+            before = state.reading
+            reading = probe.read(now_s, boundary=boundary)
+            work = state.work
+            window = MemoryWindow(
+                before.rss_bytes if before is not None else reading.rss_bytes,
+                reading,
+                work.cut(),
+                work.items_done(),
+                work.drained,
+            )
+            self._next_boundary_s = now_s + self.settings.boundary_interval_s
+            level = self._gauge.update(reading.utilization_pct, now_s)
+            if level is not state.level and self.settings.debug:
+                _log.debug("level %s -> %s at %.1f %% of the limit", state.level, level, reading.utilization_pct)
+            state.accept(window, level)
+        return reading
+
+    def at_boundary(self, now_s: float) -> None:
+        """Take a reading at the start or end of a batch, unless one was taken a moment ago."""
+        if now_s >= self._next_boundary_s:
+            self.sample(boundary=True)
+
+    @contextmanager
+    def attached(self, group: TaskGroup) -> Iterator[None]:
+        """Keep sampling while inside; the ticking task runs in `group`, or in that of another call of this thread."""
+        host = _Host(group)
+        hosts = self._hosts.setdefault(get_ident(), [])
+        hosts.append(host)
+        if len(hosts) == 1:
+            host.start(self._tick)
+        try:
+            yield
+        finally:
+            hosts.remove(host)
+            if host.stop():
+                if hosts:
+                    hosts[0].start(self._tick)
+                else:
+                    self._hosts.pop(get_ident(), None)
+
+    async def _tick(self) -> None:
+        while True:
+            await anyio.sleep(self.settings.sample_interval_s)
+            reading = self.sample()
+            if self.settings.auto_gc and self._schedule.due(reading.utilization_pct, self._clock()):
+                await self.reclaim_if_allowed()
+
+    async def reclaim_if_allowed(self) -> ReclaimResult | None:
+        """Collect and trim in a thread, if the time budget and the last yield allow it; None if they don't."""
+        if self._reclaiming or not self._schedule.allowed(self._clock()):
+            return None
+        self._reclaiming = True
+        try:
+            return await anyio.to_thread.run_sync(self.reclaim)
+        finally:
+            self._reclaiming = False
+
+    async def reclaim_in_thread(self) -> ReclaimResult:
+        """Collect and trim now, off the loop."""
+        return await anyio.to_thread.run_sync(self.reclaim)
+
+    def reclaim(self) -> ReclaimResult:
+        """Collect and trim now. Blocks; takes no heed of the time budget but counts against it."""
+        result = collect_and_trim(self._rss, with_trim=self.settings.trim)
+        reading = self.sample()
+        self._schedule.record(result, in_use_bytes=reading.in_use_bytes, now_s=self._clock())
+        self.reclaims += 1
+        self.reclaimed_bytes += result.freed_bytes
+        if self.settings.debug:
+            _log.debug("reclaim gave back %d bytes in %.3f s", result.freed_bytes, result.seconds)
+        return result
+
+    def _rss(self) -> int:
+        return self.sample().rss_bytes
+
+    @property
+    def level(self) -> PressureLevel:
+        """How near the limit was at the latest reading."""
+        return self.state.level
+
+    def close(self) -> None:
+        """Release what the probe holds open. A later reading opens it again."""
+        with self._lock:
+            if self._probe is not None:
+                self._probe.close()
+
+
+class _Host:
+    """A call's task group, which may be running the ticking task."""
+
+    __slots__ = ("_group", "_scope")
+
+    def __init__(self, group: TaskGroup) -> None:
+        self._group = group
+        self._scope: anyio.CancelScope | None = None
+
+    def start(self, tick: Callable[[], Awaitable[None]]) -> None:
+        self._scope = scope = anyio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await tick()
+
+        self._group.start_soon(run, name="memflow sampler")
+
+    def stop(self) -> bool:
+        """Stop ticking; True when it was this host that ticked."""
+        if self._scope is None:
+            return False
+        self._scope.cancel()
+        return True
