@@ -1,0 +1,266 @@
+"""`HeapAnalyzer`: watches a memory state, and tells what is wrong.
+
+Covers feeding the detectors (`observe`), the report on request (`analyze`), statistics, and the events. What counts as
+an issue is decided in `memflow.analysis.detectors` and `memflow.analysis.growth`; what they need between two looks is
+kept in `memflow.analysis.watch`. Memory is read by `memflow.memory`: watching never makes it read more often.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from memflow.analysis.advice import Situation, advise, describe, why_resolved
+from memflow.analysis.channel import EventHub, EventStream, Subscription
+from memflow.analysis.detectors import Finding, IssueKind, Thresholds, high_utilization, near_limit
+from memflow.analysis.issues import (
+    AnalysisReport,
+    EventsDropped,
+    IssueEvent,
+    IssueOpened,
+    MemoryIssue,
+    MemoryStatistics,
+)
+from memflow.analysis.lives import IssueLives, Words, make_issue
+from memflow.analysis.report import advice_without_issue, limits_of_judgement, make_statistics
+from memflow.analysis.watch import Change, GrowthWatch, UseWatch
+from memflow.memory.probe import default_probe
+from memflow.memory.readings import MemoryReading, MemoryWindow
+from memflow.memory.state import MemoryState
+from memflow.settings import HeapAnalyzerSettings, MemoryManagerSettings
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = ["AnalysisReport", "HeapAnalyzer", "MemoryStatistics"]
+
+_log = logging.getLogger("memflow.analysis")
+
+CLOCK_SLACK_S = 1.0
+"""Seconds by which a reading may be older than the one before it; beyond that the clock was set back."""
+
+
+class HeapAnalyzer:
+    """Finds memory issues: use that stays high, nearness to the limit, growth that looks like a leak.
+
+    It listens to its state by itself, and stops with `close()` or when nobody holds it any more.
+
+    Args:
+        settings: What is worth reporting.
+        state: The memory state to watch; None makes one of its own, which is watched once somebody writes it.
+        refresh: Takes a fresh reading into the state (a sampler's `sample`), before `analyze()` and
+            `memory_statistics()`; None has them use the latest reading, or one of their own where there is none.
+        watch: False listens to nothing by itself; `observe` can still be called.
+
+    Example:
+        >>> analyzer = HeapAnalyzer()
+        >>> analyzer.analyze().issues
+        ()
+    """
+
+    def __init__(
+        self,
+        settings: HeapAnalyzerSettings | None = None,
+        *,
+        state: MemoryState | None = None,
+        refresh: Callable[[], object] | None = None,
+        watch: bool = True,
+    ) -> None:
+        self.settings = settings if settings is not None else HeapAnalyzerSettings()
+        self.state = state if state is not None else MemoryState()
+        self._thresholds = _thresholds(self.settings)
+        self._lock = RLock()
+        self._hub: EventHub[IssueEvent] = EventHub(size=self.settings.channel_size, lost=EventsDropped)
+        self._lives = IssueLives(update_interval_s=self.settings.update_interval_s, publish=self._publish)
+        self._use = UseWatch(self._thresholds)
+        self._growth = GrowthWatch(self._thresholds, self.state.allocator)
+        self._window: MemoryWindow | None = None
+        self._now_s = float("-inf")
+        self._faults = 0
+        self._closed = False
+        self._refresh = refresh
+        # Held weakly by the state, so that an analyzer nobody closed does not outlive who used it.
+        self._unsubscribe = self.state.subscribe(self.observe) if watch else lambda: None
+
+    def observe(self, window: MemoryWindow) -> None:
+        """Take in a window: cheap, never waits, never raises; from any thread.
+
+        The state calls this by itself. A window that comes twice counts once.
+        """
+        if window is self._window or self._closed:
+            return
+        self._window = window
+        reading, use = window.reading, self._use
+        now_s, before_s = reading.time_s, self._now_s
+        self._now_s = now_s
+        if (
+            use.busy
+            or now_s >= self._growth.next_sample_s
+            or reading.in_use_bytes >= use.high_share * reading.limit_bytes
+            or now_s < before_s - CLOCK_SLACK_S
+        ):
+            self._look_closely(window, clock_went_back=now_s < before_s - CLOCK_SLACK_S)
+
+    def _look_closely(self, window: MemoryWindow, *, clock_went_back: bool) -> None:
+        try:
+            with self._lock:
+                if clock_went_back:
+                    self._use.clock_went_back()
+                    self._growth.clock_went_back()
+                for change in self._changes(window):
+                    self._apply(change, window)
+        except Exception:
+            # The sampler calls this: a fault of ours must stop neither it nor the work. It is counted and told.
+            self._faults += 1
+            if self._faults == 1:
+                _log.exception("an analysis of memory failed; the run goes on, and further failures are only counted")
+
+    def _changes(self, window: MemoryWindow) -> Iterator[Change]:
+        yield from self._use.look(window.reading, drained=window.drained)
+        if window.reading.time_s >= self._growth.next_sample_s:
+            change = self._growth.sample(window)
+            if change is not None:
+                yield change
+
+    def _apply(self, change: Change, window: MemoryWindow) -> None:
+        now_s = window.reading.time_s
+        if isinstance(change, Finding):
+            operation = self._operation(change.kind, window)
+            self._lives.found(
+                change, operation=operation, now_s=now_s, words=lambda whose: self._words(change, whose, window.reading)
+            )
+        else:
+            situation = self._situation(None, window.reading)
+            reason = why_resolved(change, window.reading.utilization_pct, situation)
+            self._lives.resolve(change, now_s=now_s, reason=reason)
+
+    def _operation(self, kind: IssueKind, window: MemoryWindow) -> str | None:
+        if kind is IssueKind.GROWTH:
+            return self._growth.operation(window.items_done)
+        return next(iter(window.loads)) if len(window.loads) == 1 else None
+
+    def _words(self, finding: Finding, operation: str | None, reading: MemoryReading) -> Words:
+        situation = self._situation(operation, reading)
+        return describe(finding, situation), advise(finding, situation)
+
+    def _situation(self, operation: str | None, reading: MemoryReading) -> Situation:
+        return Situation(
+            operation=operation,
+            thresholds=self._thresholds,
+            rss_bytes=reading.rss_bytes,
+            limit_bytes=reading.limit_bytes,
+            allocator=self._growth.allocator,
+            gc_enabled=gc.isenabled(),
+        )
+
+    def _publish(self, event: IssueEvent) -> None:
+        if self.settings.debug:
+            _log.debug("%s", event)
+        self._hub.publish(event)
+
+    def issues(self) -> AbstractAsyncContextManager[EventStream[IssueEvent]]:
+        """Subscribe to the life of issues, under asyncio or trio.
+
+        Every subscriber gets its own events, `channel_size` of them at most: when it reads too slowly, its oldest are
+        dropped, and `EventsDropped` tells how many before the next one. One that comes late gets an `IssueOpened` for
+        each issue that is open. The iteration ends after `close()`.
+
+        Example:
+            async with analyzer.issues() as issues:
+                async for event in issues:
+                    print(event)
+        """
+        return Subscription(self._hub, self._join)
+
+    def _join(self) -> EventStream[IssueEvent]:
+        with self._lock:  # nothing may open or close between the list of what is open and the joining
+            return self._hub.join([IssueOpened(issue) for issue in self._lives.open_issues()])
+
+    def analyze(self) -> AnalysisReport:
+        """Judge now, with whatever history there is.
+
+        Changes nothing and sends no event: what is wrong at this moment but was not for long enough to be opened has
+        an id that ends with "-now".
+        """
+        reading, _ = self._latest()
+        with self._lock:
+            self._growth.allocator = self.state.allocator()
+            issues = (*self._lives.open_issues(), *self._momentary(reading))
+            advice = [each for issue in issues for each in issue.recommendations]
+            return AnalysisReport(
+                issues=issues,
+                recommendations=tuple(dict.fromkeys([*advice, *advice_without_issue(self._growth, reading)])),
+                notes=tuple(limits_of_judgement(self._growth, reading, faults=self._faults)),
+                history_samples=self._growth.samples,
+                history_span_s=self._growth.span_s(reading),
+            )
+
+    def _momentary(self, reading: MemoryReading) -> Iterator[MemoryIssue]:
+        at_once = replace(self._thresholds, sustained_s=0.0)
+        window = replace(self._use.window(reading), high_since_s=reading.time_s)
+        for detect in (near_limit, high_utilization):
+            finding = detect(window, at_once)
+            if finding is not None and self._lives.get(finding.kind) is None:
+                words = self._words(finding, None, reading)
+                yield make_issue(finding, f"{finding.kind}-now", None, reading.time_s, words)
+
+    def memory_statistics(self) -> MemoryStatistics:
+        """Return memory, allocator and collector figures: of the state's latest reading, or of a fresh one without."""
+        reading, source = self._latest()
+        return make_statistics(
+            reading,
+            limit_source=source,
+            peak_rss_bytes=self.state.peak_rss_bytes,
+            allocator=self.state.allocator(),
+        )
+
+    def _latest(self) -> tuple[MemoryReading, str]:
+        """The newest reading, and where its limit comes from.
+
+        Never called with the lock held: a refresh comes back through `observe`, and so may another thread's.
+        """
+        state = self.state
+        if self._refresh is not None:
+            self._refresh()
+        reading = state.reading or (self._window.reading if self._window else None)
+        if reading is not None:
+            return reading, state.limit.source if state.limit else "as given with the reading"
+        probe = default_probe(MemoryManagerSettings(exact_peaks=False))
+        try:
+            now_s = time.monotonic()
+            limit = probe.limit(now_s)
+            return probe.read(now_s), limit.source
+        finally:
+            probe.close()
+
+    @property
+    def open_issues(self) -> tuple[MemoryIssue, ...]:
+        """Issues that are open, the gravest first."""
+        with self._lock:
+            return self._lives.open_issues()
+
+    @property
+    def events_dropped(self) -> int:
+        """Events that subscribers lost because they read too slowly, all of them together."""
+        return self._hub.dropped
+
+    def close(self) -> None:
+        """Stop watching, and end every subscriber's iteration behind what it has not read. Any number of times."""
+        self._closed = True
+        self._unsubscribe()
+        self._hub.close()
+
+
+def _thresholds(settings: HeapAnalyzerSettings) -> Thresholds:
+    return Thresholds(
+        high_pct=settings.high_utilization_threshold,
+        near_pct=settings.near_limit_threshold,
+        sustained_s=settings.sustained_s,
+        growth_mb_per_min=settings.leak_threshold_rate,
+        min_window_s=settings.min_window_s,
+    )

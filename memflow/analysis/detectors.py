@@ -1,0 +1,123 @@
+"""What counts as a memory issue: functions from a bounded window of plain numbers to a finding. *Pure*.
+
+Covers the values that all detectors share, and the detectors of use: `near_limit` and `high_utilization`. Growth has
+its own module, `memflow.analysis.growth`. A detector looks once and remembers nothing: how often it is asked, how many
+findings in a row make an issue, and how long that issue lives, is decided in `memflow.analysis.analyzer`; what is said
+about it in `memflow.analysis.advice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+__all__ = ["Finding", "IssueKind", "Severity", "Thresholds", "UseWindow", "high_utilization", "near_limit"]
+
+
+class IssueKind(StrEnum):
+    """What is wrong."""
+
+    GROWTH = "growth"
+    """Live memory rises with the items or with time, and does not slow down: a suspected leak."""
+    HIGH_UTILIZATION = "high_utilization"
+    """Use has stayed over `high_utilization_threshold`."""
+    NEAR_LIMIT = "near_limit"
+    """Use has reached `near_limit_threshold`."""
+
+
+class Severity(IntEnum):
+    """How soon somebody should look."""
+
+    INFO = 10
+    """Worth knowing."""
+    WARNING = 20
+    """Look today."""
+    CRITICAL = 30
+    """The process may be killed within minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a detector saw."""
+
+    kind: IssueKind
+    """What is wrong."""
+    severity: Severity
+    """How soon somebody should look."""
+    evidence: Mapping[str, float]
+    """The numbers it rests on; each name says its unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What is worth reporting."""
+
+    high_pct: float = 85.0
+    """Use, in per cent of the limit, from which it is high."""
+    near_pct: float = 95.0
+    """Use, in per cent of the limit, from which it is near the limit."""
+    hysteresis_pct: float = 5.0
+    """Points below its threshold to which use must fall before a finding ends."""
+    sustained_s: float = 1.0
+    """Seconds for which use must have been high."""
+    growth_mb_per_min: float = 5.0
+    """Growth, in MB a minute, from which it is reported."""
+    min_window_s: float = 5.0
+    """Seconds of history below which growth is not judged."""
+
+    def leave_pct(self, threshold_pct: float) -> float:
+        """Use, in per cent, below which a finding at this threshold ends; never so low that it could not end."""
+        return threshold_pct - min(self.hysteresis_pct, threshold_pct / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class UseWindow:
+    """Use of the limit now, and since when it has been high."""
+
+    now_s: float
+    """When use was read, in seconds of a monotonic clock."""
+    high_since_s: float | None
+    """Since when every reading was at or over the threshold of high use; None while below it."""
+    in_use_bytes: int
+    """What counts against the limit, in bytes."""
+    limit_bytes: int
+    """The effective limit, in bytes."""
+
+    @property
+    def utilization_pct(self) -> float:
+        """Use in per cent of the limit; may exceed 100."""
+        return 100.0 * self.in_use_bytes / self.limit_bytes if self.limit_bytes > 0 else 100.0
+
+    @property
+    def high_for_s(self) -> float:
+        """For how long use has been high, in seconds."""
+        return 0.0 if self.high_since_s is None else max(0.0, self.now_s - self.high_since_s)
+
+
+def near_limit(window: UseWindow, thresholds: Thresholds, *, is_open: bool = False) -> Finding | None:
+    """Find use at the limit, at once. With `is_open`, until it has fallen clear of the threshold."""
+    least_pct = thresholds.leave_pct(thresholds.near_pct) if is_open else thresholds.near_pct
+    if window.utilization_pct < least_pct:
+        return None
+    return _use_finding(IssueKind.NEAR_LIMIT, Severity.CRITICAL, window, thresholds.near_pct)
+
+
+def high_utilization(window: UseWindow, thresholds: Thresholds, *, is_open: bool = False) -> Finding | None:
+    """Find use that has been high for long enough. With `is_open`, until it has fallen clear of the threshold."""
+    least_pct = thresholds.leave_pct(thresholds.high_pct) if is_open else thresholds.high_pct
+    lasted = is_open or (window.high_since_s is not None and window.high_for_s >= thresholds.sustained_s)
+    if not lasted or window.utilization_pct < least_pct:
+        return None
+    return _use_finding(IssueKind.HIGH_UTILIZATION, Severity.WARNING, window, thresholds.high_pct)
+
+
+def _use_finding(kind: IssueKind, severity: Severity, window: UseWindow, threshold_pct: float) -> Finding:
+    evidence = {
+        "utilization_pct": window.utilization_pct,
+        "threshold_pct": threshold_pct,
+        "in_use_bytes": float(window.in_use_bytes),
+        "limit_bytes": float(window.limit_bytes),
+        "high_for_s": window.high_for_s,
+    }
+    return Finding(kind, severity, evidence)

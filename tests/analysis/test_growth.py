@@ -1,0 +1,198 @@
+"""The detector of suspected leaks: what fires, what never does, and at what rate."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memflow.analysis.detectors import IssueKind, Severity, Thresholds
+from memflow.analysis.growth import GrowthWindow, growth, span_s, still_growing, unexplained_mb_per_min
+from memflow.analysis.trend import Series
+
+THRESHOLDS = Thresholds()
+BASE = 50_000_000
+
+
+def series(values, *, step_s=0.25, items_each=50, loads=None):
+    n = len(values)
+    return Series(
+        items=[float(items_each * k) for k in range(n)],
+        times_s=[step_s * k for k in range(n)],
+        in_flight=loads if loads is not None else [0.0] * n,
+        values=values,
+    )
+
+
+def window(blocks, native=None, rss=None, *, headroom=1e9, loads=None, items_each=50):
+    live = {"blocks": series(blocks, loads=loads, items_each=items_each)}
+    if native is not None:
+        live["native_bytes"] = series(native, loads=loads, items_each=items_each)
+    if rss is None:
+        rss = [BASE + 64 * each for each in blocks]
+    return GrowthWindow(live, series(rss, loads=loads, items_each=items_each), headroom)
+
+
+def curve(shape, n=120, noise=300.0, seed=0):
+    """Blocks along a shape, with noise that only adds (memory is allocated for a while and freed)."""
+    rng = random.Random(seed)
+    return [100_000 + shape(k) + abs(rng.gauss(0, noise)) for k in range(n)]
+
+
+LEAKS = {
+    "steady": lambda k: 500 * k,
+    "after a warm-up": lambda k: 600 * k + 20_000 * (1 - math.exp(-k / 8)),
+    "one batch in seven": lambda k: 3_500 * (k // 7),
+    "under a sawtooth": lambda k: 800 * k + 6_000 * (k % 9) / 9,
+    "that speeds up": lambda k: 4 * k * k,
+}
+CLEAN = {
+    "nothing": lambda k: 0,
+    "a warm-up": lambda k: 100_000 * (1 - math.exp(-k / 20)),
+    "a slow warm-up": lambda k: 100_000 * (1 - math.exp(-k / 40)),
+    "one step": lambda k: 60_000 if k > 40 else 0,
+    "a late step": lambda k: 60_000 if k > 110 else 0,
+    "steps that end": lambda k: 20_000 * sum(k > at for at in (5, 20, 40, 70)),
+    "a sawtooth": lambda k: 60_000 * (k % 20) / 20,
+    "a wave": lambda k: 30_000 * math.sin(k / 4),
+    "falling": lambda k: -500 * k,
+    "a cache that is full": lambda k: 1_000 * min(k, 60),
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", LEAKS)
+def test_leaks_are_found(name, seed):
+    found = growth(window(curve(LEAKS[name], n=200, seed=seed)), THRESHOLDS)
+    assert found is not None
+    assert found.kind is IssueKind.GROWTH
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", CLEAN)
+def test_clean_programs_are_not(name, seed):
+    for n in (72, 100, 120, 200):
+        assert growth(window(curve(CLEAN[name], n=n, seed=seed)), THRESHOLDS) is None
+
+
+def test_rate_and_cost_of_an_item_are_told():
+    # 500 blocks of 64 bytes a step of 0.25 s and 50 items: 7.68 MB/min, 640 bytes an item.
+    found = growth(window(curve(LEAKS["steady"])), THRESHOLDS)
+    assert found is not None
+    assert found.evidence["growth_mb_per_min"] == pytest.approx(7.68, rel=0.05)
+    assert found.evidence["growth_bytes_per_item"] == pytest.approx(640, rel=0.05)
+    assert found.evidence["blocks_per_item"] == pytest.approx(10, rel=0.05)
+    assert found.evidence["minutes_to_limit"] == pytest.approx(1000 / 7.68, rel=0.05)
+
+
+def test_rss_gives_the_rate_where_blocks_are_large():
+    blocks = curve(LEAKS["steady"])
+    found = growth(window(blocks, rss=[BASE + 400 * each for each in blocks]), THRESHOLDS)
+    assert found is not None
+    assert found.evidence["growth_mb_per_min"] == pytest.approx(48, rel=0.05)
+
+
+def test_a_leak_into_memory_that_was_freed_before_is_found_though_rss_is_flat():
+    found = growth(window(curve(LEAKS["steady"]), rss=[float(BASE)] * 120), THRESHOLDS)
+    assert found is not None
+    assert found.evidence["rss_growth_mb_per_min"] == 0.0
+
+
+def test_native_growth_is_found_without_any_in_python_objects():
+    flat, native = curve(CLEAN["nothing"]), [1e6 + 40_000 * k for k in range(120)]
+    found = growth(window(flat, native=native, rss=[BASE + each for each in native]), THRESHOLDS)
+    assert found is not None
+    assert found.evidence["growth_mb_per_min"] == pytest.approx(9.6, rel=0.05)
+    assert "blocks_per_min" not in found.evidence
+
+
+def test_growth_of_rss_alone_never_fires():
+    """Retention: freed, kept by the allocator."""
+    flat = curve(CLEAN["nothing"])
+    seen = window(flat, native=[1e6] * 120, rss=[BASE + 200_000.0 * k for k in range(120)])
+    assert growth(seen, THRESHOLDS) is None
+    assert unexplained_mb_per_min(seen) == pytest.approx(48, rel=0.05)
+
+
+def test_rss_that_live_memory_explains_is_no_retention():
+    assert unexplained_mb_per_min(window(curve(LEAKS["steady"]))) == 0.0
+
+
+def test_work_in_flight_is_no_growth():
+    loads = [float(k * 37 % 100) for k in range(120)]
+    assert growth(window([100_000 + 900 * load for load in loads], loads=loads), THRESHOLDS) is None
+    rising = [float(10 * k) for k in range(120)]
+    assert growth(window([100_000 + 900 * load for load in rising], loads=rising), THRESHOLDS) is None
+
+
+def test_a_leak_below_varying_load_is_found():
+    loads = [float(k * 37 % 100) for k in range(120)]
+    blocks = [100_000 + 900 * load + 500 * k for k, load in enumerate(loads)]
+    assert growth(window(blocks, loads=loads), THRESHOLDS) is not None
+
+
+def test_growth_along_time_where_no_item_ends():
+    found = growth(window(curve(LEAKS["steady"]), items_each=0), THRESHOLDS)
+    assert found is not None
+    assert "growth_bytes_per_item" not in found.evidence
+
+
+@pytest.mark.parametrize("n", [0, 1, 71])
+def test_too_few_samples_give_no_finding(n):
+    seen = window(curve(LEAKS["steady"], n=n))
+    assert growth(seen, THRESHOLDS) is None
+    assert still_growing(seen, THRESHOLDS) is None
+    assert unexplained_mb_per_min(seen) == 0.0
+
+
+def test_too_short_a_time_gives_no_finding():
+    seen = window(curve(LEAKS["steady"]))
+    assert growth(seen, Thresholds(min_window_s=span_s(seen) + 1)) is None
+
+
+def test_a_rate_below_the_threshold_is_not_reported():
+    seen = window(curve(LEAKS["steady"]))
+    assert growth(seen, Thresholds(growth_mb_per_min=7.0)) is not None
+    assert growth(seen, Thresholds(growth_mb_per_min=8.5)) is None
+
+
+def test_severity_rises_with_the_nearness_of_the_limit():
+    seen = [growth(window(curve(LEAKS["steady"]), headroom=room), THRESHOLDS) for room in (1e12, 1e9, 5e7, -1.0)]
+    found = [each.severity for each in seen if each is not None]
+    assert found == [Severity.INFO, Severity.WARNING, Severity.CRITICAL, Severity.CRITICAL]
+
+
+def test_growth_that_goes_on_and_growth_that_has_stopped():
+    assert still_growing(window(curve(LEAKS["steady"])), THRESHOLDS) is not None
+    assert still_growing(window(curve(lambda k: 500 * min(k, 100), n=200)), THRESHOLDS) is None
+    slower = curve(lambda k: 500 * min(k, 100) + 60 * max(0, k - 100), n=200)
+    assert still_growing(window(slower), THRESHOLDS) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(sorted(LEAKS | CLEAN)), st.floats(0.01, 100), st.integers(0, 100))
+def test_scale_changes_the_rate_and_nothing_else(name, factor, seed):
+    """More of the same: what was found is found again at the larger scale, `factor` times as fast."""
+    blocks = curve((LEAKS | CLEAN)[name], seed=seed)
+    sharp = Thresholds(growth_mb_per_min=1e-9)
+    first = growth(window(blocks), sharp)
+    again = growth(window([each * factor for each in blocks]), sharp)
+    if first is not None and factor >= 1:
+        assert again is not None
+        assert again.evidence["live_growth_mb_per_min"] == pytest.approx(
+            factor * first.evidence["live_growth_mb_per_min"], rel=1e-6
+        )
+    if first is None and factor <= 1:
+        assert again is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 1e12), min_size=72, max_size=240), st.lists(st.floats(0, 1e6), min_size=240, max_size=240))
+def test_any_numbers_give_finite_evidence(blocks, loads):
+    seen = window(blocks, loads=loads[: len(blocks)])
+    for found in (growth(seen, THRESHOLDS), still_growing(seen, THRESHOLDS)):
+        if found is not None:
+            assert all(math.isfinite(each) for each in found.evidence.values())
+            assert found.evidence["growth_mb_per_min"] > 0
+    assert math.isfinite(unexplained_mb_per_min(seen))
