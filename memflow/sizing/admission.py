@@ -1,0 +1,285 @@
+"""Who may start: bytes promised to batches, against a budget that is measured. Pure.
+
+Covers reservations and the answer to "does this fit now?". How many bytes a batch will need is predicted by
+`memflow.sizing.cost`; waiting, reclaiming and giving up are done by `memflow.processing.gate`. Deliberately not
+tracked: what user code holds beyond a batch's end, and what other processes hold. Both show up in the readings.
+
+The rule: with `base` what is in use without our work, a batch is admitted while
+
+    max(base + reserved, measured - reusable + pending) + predicted + guard <= share of the limit
+
+`reserved` is everything promised; it covers work that has not allocated yet. `measured` is what the last reading says;
+it covers promises that were too small, and what the allocator keeps. `pending` is what was admitted too recently for
+that reading to show it: without it, everything admitted between two readings would be free. `guard` is room for what no
+prediction covers (1.5 times the 99th percentile of past surprises, see `cost`).
+
+One item may always run alone, as long as it fits under the limit itself. What is larger than the whole limit is refused
+for good.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum
+from threading import Lock
+
+from memflow.memory.readings import MemoryReading
+
+__all__ = ["Admission", "Refusal", "RefusalReason", "Reservation"]
+
+_LEAVE_OPEN = 0.7
+_ENTER_OPEN = 0.6
+_FORGOTTEN_S = 1.0
+
+
+class RefusalReason(Enum):
+    """Why a batch may not start."""
+
+    BUDGET = "budget"
+    """No room now; there may be later."""
+    QUEUED = "queued"
+    """Another one has waited long for its turn, and would wait for ever if smaller ones went ahead of it."""
+    TOO_LARGE = "too large"
+    """It needs more than the whole limit, so waiting does not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A batch may not start now. Nothing has changed by asking."""
+
+    requested_bytes: int
+    """What was asked for, in bytes."""
+    reserved_bytes: int
+    """What is promised to others, in bytes."""
+    in_use_bytes: int
+    """What counted against the limit at the last reading, in bytes."""
+    limit_bytes: int
+    """The effective limit, in bytes."""
+    reason: RefusalReason
+    """Why."""
+
+    @property
+    def hopeless(self) -> bool:
+        """True when waiting can't help."""
+        return self.reason is RefusalReason.TOO_LARGE
+
+
+class Reservation:
+    """Bytes promised to one batch. Give them back with `release()`, as often as you like.
+
+    Attributes:
+        bytes: what is promised now.
+    """
+
+    __slots__ = ("_admission", "_admitted_s", "_pending", "bytes")
+
+    def __init__(self, admission: Admission, count: int, admitted_s: float) -> None:
+        self._admission: Admission | None = admission
+        self._admitted_s = admitted_s
+        self._pending = True
+        self.bytes = count
+
+    def shrink(self, to_bytes: int) -> None:
+        """Give back a part, such as when some of the batch's items are finished; never grows."""
+        if self._admission is not None:
+            self._admission._shrink(self, max(0, to_bytes))
+
+    def release(self) -> None:
+        """Give everything back."""
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission._release(self)
+
+
+class Admission:
+    """The ledger of reservations, one for all calls that share a memory limit.
+
+    Args:
+        share: Part of the limit that may be filled; the rest is headroom for what is not ours to predict.
+        settle_s: Age at which an admitted batch is taken to show up in readings, seconds. Much more would count twice
+            what is allocated at once; what allocates later is covered by what is reserved.
+        patience_s: Seconds after which a waiting batch is let through before smaller ones.
+
+    Attributes:
+        open: True while everything that may be in flight at once fits with ease, as of the last `update`: admission
+            may then be skipped (an attribute read is all that it costs).
+        reserved_bytes: what is promised now.
+        holders: reservations held now.
+
+    Example:
+        >>> from memflow.memory.readings import MemoryReading
+        >>> admission = Admission()
+        >>> reading = MemoryReading(0.0, 100, 100, in_use_bytes=100, limit_bytes=1000)
+        >>> held = admission.try_reserve(600, reading=reading, now_s=0.0)
+        >>> admission.try_reserve(200, reading=reading, now_s=0.0).reason
+        <RefusalReason.BUDGET: 'budget'>
+        >>> held.release()
+        >>> admission.reserved_bytes
+        0
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_base_bytes",
+        "_lock",
+        "_patience_s",
+        "_pending",
+        "_pending_bytes",
+        "_settle_s",
+        "_share",
+        "_unreserved_bytes",
+        "_waiters",
+        "holders",
+        "open",
+        "reserved_bytes",
+    )
+
+    def __init__(self, *, share: float = 0.85, settle_s: float = 0.005, patience_s: float = 0.25) -> None:
+        self.open = False
+        self.reserved_bytes = 0
+        self.holders = 0
+        self._share = share
+        self._settle_s = settle_s
+        self._patience_s = patience_s
+        self._base_bytes = 0
+        self._unreserved_bytes = 0
+        self._pending: deque[Reservation] = deque()
+        self._pending_bytes = 0
+        self._waiters: dict[Hashable, tuple[float, float]] = {}
+        self._lock = Lock()
+
+    def try_reserve(
+        self,
+        predicted_bytes: int,
+        *,
+        reading: MemoryReading,
+        now_s: float,
+        single: bool = False,
+        guard_bytes: int = 0,
+        base_bytes: int | None = None,
+        reusable_bytes: int = 0,
+        waiter: Hashable | None = None,
+    ) -> Reservation | Refusal:
+        """Promise bytes to a batch if they fit; a refusal changes nothing.
+
+        Args:
+            predicted_bytes: What the batch is predicted to take; 0 where nothing is known yet.
+            reading: The latest reading.
+            now_s: Monotonic time of asking, seconds.
+            single: The batch can't be made smaller (one item): it may run alone.
+            guard_bytes: Room to keep for what no prediction covers.
+            base_bytes: What is in use without our work; by default, what was in use when nothing was reserved.
+            reusable_bytes: What the allocator holds that the program has freed, and hands out again.
+            waiter: Who asks, where it will ask again until it is admitted or calls `forget`; keeps its turn.
+        """
+        with self._lock:
+            self._settle(reading.time_s)
+            if base_bytes is not None:
+                self._base_bytes = base_bytes
+            elif not self.holders:
+                self._base_bytes = reading.in_use_bytes
+            measured = reading.in_use_bytes - min(reusable_bytes, reading.in_use_bytes)
+            reason = self._judge(predicted_bytes, guard_bytes, measured, reading.limit_bytes, single, waiter, now_s)
+            if reason is not None:
+                return Refusal(predicted_bytes, self.reserved_bytes, reading.in_use_bytes, reading.limit_bytes, reason)
+            if waiter is not None:
+                self._waiters.pop(waiter, None)
+            # At least one byte, so that work of unknown size is seen to be in flight.
+            return self._admit(max(1, predicted_bytes), now_s)
+
+    def update(self, reading: MemoryReading, *, in_flight_bytes: int, potential_bytes: int | None) -> None:
+        """Take a reading in and decide whether admission may be skipped until the next one.
+
+        Args:
+            reading: The latest reading.
+            in_flight_bytes: What everything in flight is predicted to take, reserved or not.
+            potential_bytes: What is predicted if everything runs at once that the sizes chosen allow; None while
+                something in flight is of unknown cost.
+        """
+        with self._lock:
+            self._unreserved_bytes = max(0, in_flight_bytes - self.reserved_bytes)
+            if potential_bytes is None or self._waiters:
+                self.open = False
+                return
+            share = _LEAVE_OPEN if self.open else _ENTER_OPEN
+            self.open = reading.in_use_bytes + potential_bytes <= share * reading.limit_bytes
+
+    def forget(self, waiter: Hashable) -> None:
+        """Take back a turn: the waiter has given up, or asks for something else."""
+        with self._lock:
+            self._waiters.pop(waiter, None)
+
+    def _judge(
+        self,
+        predicted: int,
+        guard: int,
+        measured: int,
+        limit: int,
+        single: bool,
+        waiter: Hashable | None,
+        now_s: float,
+    ) -> RefusalReason | None:
+        """Return why not, or None where it fits. Leaves a mark for who will ask again."""
+        if single and predicted > limit:
+            return RefusalReason.TOO_LARGE
+        if waiter is not None or self._waiters:
+            first = self._first_in_line(waiter, now_s)
+            if first is not None and first != waiter:
+                return RefusalReason.QUEUED
+        promised = self._base_bytes + self.reserved_bytes + self._unreserved_bytes
+        held = max(promised, measured + self._pending_bytes)
+        if held + predicted + guard <= self._share * limit:
+            return None
+        alone = single and not self.holders and not self._unreserved_bytes
+        return None if alone and measured + predicted <= limit else RefusalReason.BUDGET
+
+    def _first_in_line(self, waiter: Hashable | None, now_s: float) -> Hashable | None:
+        """Return who has waited beyond patience, the longest first; whoever stopped asking has lost its turn."""
+        waiters = self._waiters
+        if waiter is not None:
+            began_s, _ = waiters.get(waiter, (now_s, now_s))
+            waiters[waiter] = (began_s, now_s)
+        for other, (_, asked_s) in tuple(waiters.items()):
+            if now_s - asked_s > _FORGOTTEN_S:
+                del waiters[other]
+        for other, (began_s, _) in waiters.items():
+            return other if now_s - began_s > self._patience_s else None
+        return None
+
+    def _admit(self, count: int, now_s: float) -> Reservation:
+        reservation = Reservation(self, count, now_s)
+        self.reserved_bytes += count
+        self.holders += 1
+        self._pending_bytes += count
+        self._pending.append(reservation)
+        return reservation
+
+    def _settle(self, reading_s: float) -> None:
+        """Stop counting as pending what a reading shows by now."""
+        pending, before_s = self._pending, reading_s - self._settle_s
+        while pending and pending[0]._admitted_s <= before_s:
+            self._unpend(pending.popleft())
+
+    def _unpend(self, reservation: Reservation) -> None:
+        if reservation._pending:
+            reservation._pending = False
+            self._pending_bytes -= reservation.bytes
+
+    def _shrink(self, reservation: Reservation, to_bytes: int) -> None:
+        with self._lock:
+            less = reservation.bytes - to_bytes
+            if less <= 0:
+                return
+            self.reserved_bytes -= less
+            if reservation._pending:
+                self._pending_bytes -= less
+            reservation.bytes = to_bytes
+
+    def _release(self, reservation: Reservation) -> None:
+        with self._lock:
+            self._unpend(reservation)
+            self.reserved_bytes -= reservation.bytes
+            self.holders -= 1
+            reservation.bytes = 0

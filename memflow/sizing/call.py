@@ -1,0 +1,306 @@
+"""Sizes for one running call: the hot path's view of sizing. Pure.
+
+Covers when to decide and what a decision changes. The choices are `memflow.sizing.policy`'s (items of a batch) and
+`memflow.sizing.concurrency`'s (calls in flight); what memory allows comes through an `Outlook`, in
+`memflow.sizing.outlook`.
+
+Sizes come before concurrency: while a batch still grows, the rate says nothing about calls in flight; and while another
+concurrency is tried, a batch doesn't grow. Where memory is the bound, trying twice the calls halves the batch, and the
+measured rate tells which of the two the memory is better spent on.
+"""
+
+from __future__ import annotations
+
+from memflow.memory.pressure import PressureLevel
+from memflow.sizing.concurrency import ConcurrencyChange, ConcurrencyPolicy
+from memflow.sizing.decisions import Decision, Reason
+from memflow.sizing.operation import Operation
+from memflow.sizing.outlook import Outlook, SizerLimits, bytes_per_item, memory_items, most_calls
+from memflow.sizing.policy import SizeChoice, SizeView, next_batch_size
+
+__all__ = ["CallSizer"]
+
+_GROWING_S = 0.005
+_TIMED = 3
+_SETTLED_S = 0.02
+_CLIMBED = 1.005
+_FIRST_HOLD_S = 0.5
+_LONGEST_HOLD_S = 30.0
+_UNHURT_S = 10.0
+
+
+class CallSizer:
+    """Sizes of one call. The two attributes are read before each batch; everything else happens in `finished`.
+
+    Attributes:
+        batch_size: items of the next batch.
+        concurrency: calls to have in flight.
+    """
+
+    __slots__ = (
+        "_auto",
+        "_batches",
+        "_due_s",
+        "_ended",
+        "_hold_s",
+        "_hold_until_s",
+        "_last_in_use",
+        "_limits",
+        "_operation",
+        "_outlook",
+        "_search",
+        "_shrunk_s",
+        "_since_s",
+        "_size_before_probe",
+        "_whole",
+        "batch_size",
+        "concurrency",
+    )
+
+    def __init__(
+        self,
+        outlook: Outlook,
+        operation: Operation,
+        limits: SizerLimits,
+        *,
+        batch_size: int,
+        concurrency: int,
+        auto: bool,
+        now_s: float,
+    ) -> None:
+        self.batch_size = batch_size
+        self.concurrency = concurrency
+        self._outlook = outlook
+        self._operation = operation
+        self._limits = limits
+        self._auto = auto
+        self._batches = operation.kind == "batches"
+        self._search = ConcurrencyPolicy(
+            start=concurrency, least=limits.least_concurrency, most=limits.most_concurrency, now_s=now_s
+        )
+        self._due_s = self._since_s = now_s
+        # Batches of the present size that have ended. Where calls wait for each other, the first of them waited for
+        # others of another size: their times would tell nothing about this one.
+        self._ended = 0
+        self._whole = False
+        self._size_before_probe: int | None = None
+        self._last_in_use = 0
+        self._shrunk_s: float | None = None
+        self._hold_s = _FIRST_HOLD_S
+        self._hold_until_s = now_s
+        operation.open += 1
+        operation.opened_at = operation.batches
+        operation.calls = concurrency
+        if self._batches:
+            operation.time_at(concurrency)
+
+    # ---- for admission ------------------------------------------------------------------------------------------
+
+    @property
+    def guard_bytes(self) -> int:
+        """Room that admission should keep for what no prediction covers, in bytes."""
+        return self._outlook.guard_bytes
+
+    @property
+    def base_bytes(self) -> int | None:
+        """What is in use without our work, in bytes; None before the first reading."""
+        return self._outlook.base_bytes
+
+    @property
+    def reusable_bytes(self) -> int:
+        """What the allocator holds that was freed and is handed out again, in bytes."""
+        return self._outlook.reusable_bytes
+
+    def predict_bytes(self, weight: float) -> int:
+        """Return what a batch of this weight is predicted to take; 0 until something was learnt."""
+        cost = self._outlook.cost(self._operation.name)
+        if cost is None:
+            return 0
+        # An item function's load is learnt per item: each of its items is a call.
+        calls = 1.0 if self._batches else max(1.0, weight / self._operation.weight_per_item)
+        return int(cost.predict_bytes(weight, calls))
+
+    # ---- for the pipeline ---------------------------------------------------------------------------------------
+
+    def finished(self, *, items: int, weight: float, seconds: float, full: bool, in_flight: int, now_s: float) -> None:
+        """Learn from a batch that ended, and decide when it is time.
+
+        Args:
+            items: Its items.
+            weight: 1 an item, or the sum of its size hints in bytes.
+            seconds: From its start to its end.
+            full: It was as large as was wanted, and enough others ran beside it to judge by.
+            in_flight: Calls in flight as it ended, itself among them.
+            now_s: Monotonic time, seconds.
+        """
+        operation = self._operation
+        operation.count(items, weight, in_flight)
+        started_s = now_s - seconds
+        if self._batches:
+            if started_s >= self._since_s:
+                self._ended += 1
+                if self._ended > in_flight:
+                    operation.timing.add(items, seconds)
+                self._whole = full and 2 * items >= self.batch_size
+            if not self._auto:
+                return
+            self._search.finished(calls=1, items=items, started_s=started_s, in_flight=in_flight, now_s=now_s)
+        elif self._auto:
+            self._search.finished(calls=items, items=items, started_s=started_s, in_flight=in_flight, now_s=now_s)
+        if now_s >= self._due_s and self._auto:
+            if self._shrunk_s is not None and started_s >= self._shrunk_s:
+                self._shrunk_s = None
+            self._decide(now_s)
+
+    def shrink(self, now_s: float) -> None:
+        """Halve, since memory is short or an allocation failed; nothing grows for a while.
+
+        What was started before the last halving says nothing about the sizes since: it is ignored.
+        """
+        if not self._auto or (self._shrunk_s is not None and now_s - self._shrunk_s < 1.0):
+            return
+        if now_s - self._hold_until_s > _UNHURT_S:
+            self._hold_s = _FIRST_HOLD_S
+        self._shrunk_s = now_s
+        self._hold_until_s = now_s + self._hold_s
+        if self._batches and self.batch_size > self._limits.bounds.least:
+            self._set_size(max(self._limits.bounds.least, self.batch_size // 2), Reason.PRESSURE, None, now_s)
+        else:
+            self._apply(self._search.retreat(now_s, self._hold_s), now_s)
+        self._hold_s = min(_LONGEST_HOLD_S, 2 * self._hold_s)
+
+    def close(self) -> None:
+        """End: the sizes reached are where the operation's next call starts."""
+        operation = self._operation
+        operation.open = max(0, operation.open - 1)
+        if self._auto:
+            operation.concurrency = self._search.best
+            operation.batch_size = self._size_before_probe or self.batch_size
+
+    # ---- deciding -----------------------------------------------------------------------------------------------
+
+    def _decide(self, now_s: float) -> None:
+        outlook = self._outlook
+        level = outlook.level()
+        may_grow = level < PressureLevel.HOLD and now_s >= self._hold_until_s
+        in_use = outlook.in_use_bytes()
+        climbing = level >= PressureLevel.SHRINK and in_use > _CLIMBED * self._last_in_use
+        self._last_in_use = in_use
+        settled = not self._batches or self._decide_size(now_s, may_grow=may_grow, climbing=climbing)
+        if settled:
+            self._decide_concurrency(now_s, may_grow=may_grow)
+        self._due_s = now_s + (_SETTLED_S if settled and not self._searching() else _GROWING_S)
+
+    def _searching(self) -> bool:
+        return self._search.probing or self._search.best_rate is None
+
+    def _decide_size(self, now_s: float, *, may_grow: bool, climbing: bool) -> bool:
+        """Choose the items of a batch; True when that has settled."""
+        limits, timing = self._limits, self._operation.timing
+        view = SizeView(
+            current=self.batch_size,
+            memory_items=memory_items(self._outlook, self._operation, self._limits, calls=self.concurrency),
+            knee_items=timing.knee_items(limits.knee_overhead_pct),
+            time_items=timing.items_within(limits.max_batch_s),
+            full=self._whole,
+            may_grow=may_grow and self._is_proven() and not self._search.probing,
+            climbing=climbing,
+        )
+        choice = next_batch_size(view, limits.bounds)
+        if choice.items != self.batch_size:
+            self._set_size(choice.items, choice.reason, view, now_s)
+            return False
+        if not self._is_proven():
+            return False
+        self._note_once(choice, view, now_s)
+        return True
+
+    def _is_proven(self) -> bool:
+        """True when the present size was seen to work; until the knee is known, it must have been timed, too."""
+        needed = 1 if self._operation.timing.knee_ratio is not None else self.concurrency + _TIMED
+        return self._ended >= needed
+
+    def _set_size(self, items: int, reason: Reason, view: SizeView | None, now_s: float) -> None:
+        before, self.batch_size = self.batch_size, items
+        self._since_s = now_s
+        self._ended = 0
+        self._whole = False
+        self._size_before_probe = None
+        self._operation.sized_at = self._operation.batches
+        self._search.restart(now_s)
+        if self._search.value != self.concurrency:
+            self.concurrency = self._search.value
+            self._operation.time_at(self.concurrency)
+        self._note_size(before, reason, view, now_s)
+
+    def _note_once(self, choice: SizeChoice, view: SizeView, now_s: float) -> None:
+        """Note why nothing changes, once for each reason."""
+        for last in reversed(self._operation.decisions):
+            if last.what == "batch_size":
+                if last.reason is choice.reason or (last.after == choice.items and last.before != last.after):
+                    return
+                break
+        self._note_size(self.batch_size, choice.reason, view, now_s)
+
+    def _note_size(self, before: int, reason: Reason, view: SizeView | None, now_s: float) -> None:
+        self._outlook.note(
+            self._operation,
+            Decision(
+                operation=self._operation.name,
+                time_s=now_s,
+                what="batch_size",
+                before=before,
+                after=self.batch_size,
+                reason=reason,
+                memory_allows=view.memory_items if view is not None else None,
+                knee=view.knee_items if view is not None else None,
+                time_allows=view.time_items if view is not None else None,
+                bytes_per_item=bytes_per_item(self._outlook, self._operation),
+            ),
+        )
+
+    def _decide_concurrency(self, now_s: float, *, may_grow: bool) -> None:
+        search = self._search
+        ceiling = most_calls(self._outlook, self._operation, self._limits)
+        change = search.limit(ceiling, now_s)
+        if change is None and search.ready(now_s):
+            change = search.decide(now_s, may_grow=may_grow)
+        if change is not None:
+            self._apply(change, now_s)
+
+    def _apply(self, change: ConcurrencyChange, now_s: float) -> None:
+        if self._batches:
+            if change.after != self.concurrency:
+                self._operation.time_at(change.after)
+                self._since_s, self._ended = now_s, 0
+            self._fit_size_to(change)
+        self.concurrency = change.after
+        if change.reason is Reason.PAID:
+            self._operation.rate = change.rate
+        self._outlook.note(
+            self._operation,
+            Decision(
+                operation=self._operation.name,
+                time_s=now_s,
+                what="concurrency",
+                before=change.before,
+                after=change.after,
+                reason=change.reason,
+                memory_allows=most_calls(self._outlook, self._operation, self._limits),
+                bytes_per_item=bytes_per_item(self._outlook, self._operation),
+                rate_before=change.rate_before,
+                rate=change.rate,
+            ),
+        )
+
+    def _fit_size_to(self, change: ConcurrencyChange) -> None:
+        """Share memory among more calls while they are tried; give it back when that didn't pay."""
+        if change.reason is Reason.PROBE:
+            fits = memory_items(self._outlook, self._operation, self._limits, calls=change.after)
+            if fits is not None and fits < self.batch_size:
+                self._size_before_probe = self.batch_size
+                self.batch_size = max(self._limits.bounds.least, int(fits))
+        elif change.reason is Reason.DID_NOT_PAY and self._size_before_probe is not None:
+            self.batch_size, self._size_before_probe = self._size_before_probe, None
+        else:
+            self._size_before_probe = None

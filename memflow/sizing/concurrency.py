@@ -1,0 +1,270 @@
+"""How many calls to have in flight: climbs while throughput rises, keeps the best, tries again rarely. Pure.
+
+Covers the search alone. What memory allows comes in as a ceiling; the items of a batch are `memflow.sizing.policy`'s;
+who acts on it, `memflow.sizing.call`.
+
+The search: measure the present setting, double, measure again, keep what gained at least 5 % and go on, or step back.
+Where doubling did not pay at the start, or lost, halving is tried, and where a try lost, a step of a quarter either way
+(a server that thrashes has its best between two doublings). A round of tries that did not pay doubles the time until
+the next; a rate that moves by itself by a fifth makes it soon again. Measured are whole rounds of calls that were
+started under the present setting (`timing.RateMeter`), so that what an older setting started neither helps nor harms.
+After one round a gain of half or a loss of a quarter is beyond doubt; anything less is measured over three.
+
+See the PyPI package adaptive-concurrency (keep a probe only if throughput rose 5 %) and Netflix's concurrency-limits
+(no growth unless the limit is used); unlike those, nothing here takes a latency for a sign of overload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from memflow.sizing.decisions import Reason
+from memflow.sizing.timing import RateMeter
+
+__all__ = ["ConcurrencyChange", "ConcurrencyPolicy"]
+
+_MARGIN = 1.05
+_CLEAR_GAIN = 1.5
+_CLEAR_LOSS = 0.75
+_CHANGED = 1.2
+_ROUNDS = 3
+_LEAST_CALLS = 24
+_LEAST_S = 0.03
+_VERDICT_S = 0.1
+_PATIENCE_S = 3.0
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+_PAUSE_ROUNDS = 40
+_TRYING_SHARE = 0.01
+_USED_SHARE = 0.5
+_UP = 2.0
+_DOWN = 0.5
+_FINE = (1.25, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyChange:
+    """A change (or a verdict) of the search."""
+
+    before: int
+    """Calls in flight until now."""
+    after: int
+    """Calls in flight from now on."""
+    reason: Reason
+    """What decided."""
+    rate_before: float | None = None
+    """Items a second under the setting compared with."""
+    rate: float | None = None
+    """Items a second under the setting tried."""
+
+
+class ConcurrencyPolicy:
+    """Searches the calls in flight that give the highest throughput.
+
+    Args:
+        start: Where it begins.
+        least: Never below.
+        most: Never above.
+        now_s: Monotonic time, seconds.
+
+    Attributes:
+        value: calls in flight to have now.
+        probing: True while a setting is being tried that may be taken back.
+    """
+
+    __slots__ = (
+        "_ceiling",
+        "_cost_s",
+        "_factor",
+        "_fine",
+        "_fresh",
+        "_idle_calls",
+        "_least",
+        "_most",
+        "_next_probe_s",
+        "_pause_s",
+        "_plan",
+        "_round_s",
+        "_strange",
+        "_tried_down",
+        "best",
+        "best_rate",
+        "meter",
+        "probing",
+        "value",
+    )
+
+    def __init__(self, *, start: int, least: int, most: int, now_s: float) -> None:
+        self.value = self.best = start
+        self.best_rate: float | None = None
+        self.probing = False
+        self._least = least
+        self._most = most
+        self._ceiling = most
+        self._plan = [_UP]
+        self._factor = _UP
+        self._fine = False
+        self._tried_down = False
+        self._pause_s = _FIRST_PAUSE_S
+        self._cost_s = 0.0
+        self._next_probe_s = now_s
+        self._strange = 0
+        self._idle_calls = 0
+        self._round_s = 0.0
+        self._fresh = True
+        self.meter = RateMeter(now_s)
+
+    def finished(self, *, calls: int, items: int, started_s: float, in_flight: int, now_s: float) -> None:
+        """Count calls that ended together. Cheap: the hot path calls it for every batch."""
+        self.meter.add(calls, items, started_s, now_s)
+        if in_flight < self.value * _USED_SHARE:
+            self._idle_calls += calls
+
+    def ready(self, now_s: float) -> bool:
+        """True when `decide` has something to judge by: a round under the present setting has ended."""
+        meter = self.meter
+        return meter.calls >= self.value and meter.opened_s is not None and now_s - meter.opened_s >= _LEAST_S
+
+    def restart(self, now_s: float) -> None:
+        """Measure anew, since something else (the items of a batch) has changed; what was being tried is dropped."""
+        if self.probing:
+            self.probing, self.value = False, self.best
+            self._plan = [_UP]
+            self._pause(now_s)
+        self.meter = RateMeter(now_s)
+        self._idle_calls = 0
+        self.best_rate = None
+        self._fresh = True
+
+    def limit(self, ceiling: float, now_s: float) -> ConcurrencyChange | None:
+        """Take note of what memory allows; a change when that is less than what is in flight."""
+        self._ceiling = max(self._least, int(min(self._most, ceiling)))
+        if self.value <= self._ceiling or self._ceiling > 0.9 * self.value:
+            return None
+        before = self.value
+        self._move(self._ceiling, now_s)
+        self.best, self.best_rate, self.probing, self._fresh = self.value, None, False, True
+        return ConcurrencyChange(before, self.value, Reason.MEMORY)
+
+    def retreat(self, now_s: float, pause_s: float) -> ConcurrencyChange:
+        """Halve at once, since memory ran out; nothing is tried for a while."""
+        before = self.value
+        self._move(max(self._least, before // 2), now_s)
+        self.best, self.best_rate, self.probing, self._fresh = self.value, None, False, True
+        self._next_probe_s = now_s + pause_s
+        return ConcurrencyChange(before, self.value, Reason.PRESSURE)
+
+    def decide(self, now_s: float, *, may_grow: bool = True) -> ConcurrencyChange | None:
+        """Judge the measurement so far; call it when `ready`.
+
+        Args:
+            now_s: Monotonic time, seconds.
+            may_grow: False near the memory limit: nothing is tried upward.
+        """
+        meter, rate = self.meter, self.meter.rate(now_s)
+        if rate <= 0:
+            return None
+        enough = self._is_enough(now_s)
+        self._round_s = (now_s - (meter.opened_s or now_s)) * self.value / meter.calls
+        if not self.probing:
+            return self._judge_baseline(rate, now_s, enough=enough, may_grow=may_grow)
+        gain = rate / self.best_rate if self.best_rate else 1.0
+        if not enough and not (gain >= _CLEAR_GAIN and self._factor > 1) and gain > _CLEAR_LOSS:
+            return None
+        return self._keep(rate, now_s) if gain >= _MARGIN else self._step_back(rate, now_s)
+
+    def _is_enough(self, now_s: float) -> bool:
+        """True when the measurement bears a verdict on a small gain."""
+        meter = self.meter
+        lasted_s = now_s - (meter.opened_s if meter.opened_s is not None else now_s)
+        rounds = meter.calls >= _ROUNDS * self.value
+        return rounds and lasted_s >= _VERDICT_S and (meter.calls >= _LEAST_CALLS or lasted_s >= _PATIENCE_S)
+
+    def _judge_baseline(self, rate: float, now_s: float, *, enough: bool, may_grow: bool) -> ConcurrencyChange | None:
+        """Measure the present setting; then try another one if that is due."""
+        if not enough and not self._fresh:
+            return None
+        self._watch_for_change(rate, now_s)
+        self._fresh = False
+        idle = self._idle_calls > self.meter.calls // 2
+        self.best, self.best_rate = self.value, rate
+        if now_s >= self._next_probe_s and not idle:
+            change = self._probe(now_s, may_grow=may_grow)
+            if change is not None:
+                return change
+        self.meter = RateMeter(self.meter.since_s)
+        self.meter.opened_s = now_s
+        self._idle_calls = 0
+        return None
+
+    def _watch_for_change(self, rate: float, now_s: float) -> None:
+        """A rate that moved by itself, twice in a row, says that the world has changed: search again soon."""
+        old = self.best_rate
+        if old is not None and not old / _CHANGED < rate < old * _CHANGED:
+            self._strange += 1
+            if self._strange >= 2:
+                self._strange, self._pause_s, self._tried_down, self._plan = 0, _FIRST_PAUSE_S, False, [_UP]
+                self._next_probe_s = now_s
+        else:
+            self._strange = 0
+
+    def _probe(self, now_s: float, *, may_grow: bool) -> ConcurrencyChange | None:
+        """Try the next setting of the plan; None where there is no other setting in that direction."""
+        factor = self._plan[0]
+        target = int(self.value * factor) if factor < 1 else ceil(self.value * factor)
+        target = max(self._least, min(self._ceiling, target))
+        if factor > 1 and (not may_grow or target < 1.1 * self.value):
+            if may_grow:
+                self._next_in_plan(now_s)
+            return None
+        if target >= self.value and factor < 1:
+            self._next_in_plan(now_s)
+            return None
+        before, self._factor = self.value, factor
+        self._move(target, now_s)
+        self.probing = True
+        return ConcurrencyChange(before, target, Reason.PROBE)
+
+    def _keep(self, rate: float, now_s: float) -> ConcurrencyChange:
+        """What pays is followed at once, and the other way needs no try."""
+        change = ConcurrencyChange(self.best, self.value, Reason.PAID, self.best_rate, rate)
+        self.best, self.best_rate, self.probing = self.value, rate, False
+        self._pause_s, self._next_probe_s = _FIRST_PAUSE_S, now_s
+        self._plan, self._fine = [self._factor], self._factor in _FINE
+        self._tried_down = self._fresh = True
+        return change
+
+    def _step_back(self, rate: float, now_s: float) -> ConcurrencyChange:
+        change = ConcurrencyChange(self.value, self.best, Reason.DID_NOT_PAY, self.best_rate, rate)
+        baseline = self.best_rate
+        if baseline:
+            self._cost_s += max(0.0, 1 - rate / baseline) * (now_s - self.meter.since_s)
+        lost = baseline is not None and rate * _MARGIN < baseline
+        self._move(self.best, now_s)
+        self.probing, self.best_rate = False, baseline
+        if self._factor == _UP and not self._tried_down:
+            self._tried_down = True
+            self._plan.append(_DOWN)
+        if lost and not self._fine:
+            self._fine = True
+            self._plan.extend(_FINE)
+        self._next_in_plan(now_s)
+        return change
+
+    def _next_in_plan(self, now_s: float) -> None:
+        self._plan = self._plan[1:]
+        if not self._plan:
+            self._plan, self._fine = [_UP], False
+            self._pause(now_s)
+
+    def _pause(self, now_s: float) -> None:
+        """Wait for the next try: longer each time, and so long that what was lost by trying stays about 1 %."""
+        self._next_probe_s = now_s + max(self._pause_s, _PAUSE_ROUNDS * self._round_s, self._cost_s / _TRYING_SHARE)
+        self._cost_s = 0.0
+        self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s)
+
+    def _move(self, target: int, now_s: float) -> None:
+        self.value = target
+        self.meter = RateMeter(now_s)
+        self._idle_calls = 0

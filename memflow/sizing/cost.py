@@ -1,0 +1,272 @@
+"""What work costs in memory: bytes per item (or per byte of hint) and per call, learnt from peaks. Pure.
+
+Covers the estimate and the guard against what it can't foresee. Seconds are `memflow.sizing.timing`'s, the choice of a
+size `memflow.sizing.policy`'s, the promise of bytes `memflow.sizing.admission`'s.
+
+How it works. RSS before and after a batch tells nothing where the allocator keeps what was freed (it reads 0 to 10 %
+of the truth). Instead, with B the RSS when idle (the anchor), P the exact peak of a window and I the largest weight in
+flight meanwhile:
+
+- Where memory *grew* in the window (the peak rose over the window's start, or over all peaks that grew before, as it
+  does little by little when items grow), what was in flight took all that was there: (P - B) / I is a sample. The
+  estimate is the larger of the 80th percentile of the last 24 and the mean of the last 5, so that it follows a ramp at
+  once.
+- Where it did not grow for a whole turn-over (everything in flight replaced by other work), freed memory was used
+  again, and (P - B) / I is only an upper bound: the largest of the last four lowers the estimate and never raises it.
+  One window isn't enough, since work that has begun may not have allocated yet.
+- A run of samples all above (or all below) the median of those before them is another regime: the older half goes.
+- Where calls of different size, or several operations, were in flight, coefficients >= 0 for bytes per weight and
+  bytes per call are fitted to the same samples (`fitting.fit_quantile_plane`).
+
+`benchmarks/estimator.py` holds the comparison with what else was tried.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+from memflow.sizing.fitting import fit_quantile_plane, percentile
+from memflow.sizing.ratios import Ratios
+
+__all__ = ["CostModel", "MemoryCost"]
+
+GREW_BYTES = 128 * 1024
+"""Least rise of a peak over its window's start that counts as growth; the program's own small change lies below."""
+GREW_SHARE = 0.02
+"""The same as a share of what is in use above the anchor."""
+
+_RUN = 5
+_ROWS = 64
+_FIT_QUANTILE = 0.7
+_RIDGE = 0.02
+_RIDGE_SPLIT = 0.003  # weight against calls: here the prior, all bytes on the weight, is known to be wrong
+_FIT_SPREAD = 1.5
+_FIT_INTERVAL_S = 0.1
+_GUARD_JUMPS = 256
+_GUARD_SHARE = 0.99
+_GUARD_FACTOR = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCost:
+    """What one operation takes."""
+
+    bytes_per_weight: float
+    """Bytes for each unit of weight: an item, or a byte of size hint."""
+    bytes_per_call: float
+    """Bytes of a call whatever its weight; 0 where calls of one size can't tell."""
+    samples: int
+    """Windows with growth that this rests on; 0 where there are only upper bounds."""
+
+    def predict_bytes(self, weight: float, calls: float = 1.0) -> float:
+        """Return the bytes that calls with this weight in all take at their peak."""
+        return self.bytes_per_weight * weight + self.bytes_per_call * calls
+
+
+@dataclass(slots=True)
+class _Row:
+    """One window with growth, kept for the joint fit."""
+
+    loads: Mapping[str, float]
+    calls: Mapping[str, float]
+    used_bytes: float
+
+
+class CostModel:
+    """Learns what every operation of a process takes from the windows between two readings.
+
+    Not thread-safe for writing; the costs are replaced whole, so that reading them needs no lock.
+
+    Args:
+        anchor_bytes: RSS with nothing in flight; None takes the start of the first window.
+
+    Attributes:
+        anchor_bytes: the anchor in use; it sinks by itself when RSS is seen below it.
+        quiet_windows: windows with work in flight since memory last grew. Many of them mean that freed memory is used
+            again and nothing new is learnt: trimming makes growth visible.
+        guard_bytes: room to keep for sudden use that no prediction covers: 1.5 times the 99th percentile of the jumps
+            above prediction from one window to the next. (Not the maximum: one outlier would serialise the job.)
+    """
+
+    def __init__(self, *, anchor_bytes: float | None = None) -> None:
+        self.anchor_bytes = anchor_bytes
+        self.quiet_windows = 0
+        self.guard_bytes = 0.0
+        self._ratios: dict[str, Ratios] = {}
+        self._fitted: dict[str, MemoryCost] = {}
+        self._rows: deque[_Row] = deque(maxlen=_ROWS)
+        self._next_fit_s = -inf
+        self._new_rows = 0
+        self._jumps: deque[float] = deque(maxlen=_GUARD_JUMPS)
+        self._excess = 0.0
+        self._windows = 0
+        self._record_bytes = inf
+
+    def observe(
+        self,
+        *,
+        start_bytes: float,
+        peak_bytes: float,
+        loads: Mapping[str, float],
+        calls: Mapping[str, float],
+        finished: Mapping[str, float],
+        now_s: float,
+    ) -> None:
+        """Learn from one window.
+
+        Args:
+            start_bytes: RSS when the window opened.
+            peak_bytes: The largest RSS in it.
+            loads: Operation to the largest weight in flight at one moment of the window.
+            calls: Operation to the calls in flight, where known.
+            finished: Operation to the weight that was finished since the start.
+            now_s: Monotonic time, seconds; fits are spaced by it.
+        """
+        if self.anchor_bytes is None or start_bytes < self.anchor_bytes:
+            self.anchor_bytes = start_bytes
+        if not loads:
+            self._excess = 0.0
+            return
+        used = max(0.0, peak_bytes - self.anchor_bytes)
+        self._watch_jump(used - self.predict_bytes(loads, calls))
+        least = max(GREW_BYTES, GREW_SHARE * used)
+        if peak_bytes > min(start_bytes, self._record_bytes) + least:
+            self.quiet_windows = 0
+            self._record_bytes = peak_bytes if self._record_bytes == inf else max(self._record_bytes, peak_bytes)
+            self._learn_growth(used, loads, calls, slow=peak_bytes <= start_bytes + least)
+        else:
+            self.quiet_windows += 1
+            self._learn_quiet(used, loads, finished)
+        if self._new_rows and now_s >= self._next_fit_s:
+            self._fit(now_s)
+
+    def cost(self, operation: str) -> MemoryCost | None:
+        """Return what an operation takes, None before anything was learnt."""
+        fitted = self._fitted.get(operation)
+        if fitted is not None:
+            return fitted
+        ratios = self._ratios.get(operation)
+        if ratios is None or (estimate := ratios.estimate) is None:
+            return None
+        return MemoryCost(estimate, 0.0, len(ratios.samples))
+
+    def predict_bytes(self, loads: Mapping[str, float], calls: Mapping[str, float]) -> float:
+        """Return the bytes that these loads take together; an unknown operation counts 0."""
+        total = 0.0
+        for operation, load in loads.items():
+            cost = self.cost(operation)
+            if cost is not None:
+                total += cost.predict_bytes(load, calls.get(operation, 1.0))
+        return total
+
+    def operations(self) -> tuple[str, ...]:
+        """Return the operations about which something is known."""
+        return tuple({**self._ratios, **self._fitted})
+
+    def move_anchor(self, anchor_bytes: float) -> None:
+        """Set the RSS with nothing in flight, where it is known that the program itself came to hold more."""
+        self.anchor_bytes = anchor_bytes
+
+    def _learn_growth(self, used: float, loads: Mapping[str, float], calls: Mapping[str, float], *, slow: bool) -> None:
+        if len(loads) == 1:
+            for operation, load in loads.items():
+                ratios = self._ratios_of(operation)
+                ratios.add_slow_growth(used, load) if slow else ratios.add_growth(used / load)
+        self._rows.append(_Row(loads, calls, used))
+        self._new_rows += 1
+
+    def _learn_quiet(self, used: float, loads: Mapping[str, float], finished: Mapping[str, float]) -> None:
+        # With several operations at once the bound of one depends on the other's share: nothing to learn.
+        if len(loads) == 1:
+            for operation, load in loads.items():
+                self._ratios_of(operation).add_quiet(used / load, load, finished.get(operation, 0.0))
+
+    def _ratios_of(self, operation: str) -> Ratios:
+        found = self._ratios.get(operation)
+        if found is None:
+            found = self._ratios[operation] = Ratios()
+        return found
+
+    def _watch_jump(self, excess: float) -> None:
+        """Note how far use above prediction rose since the window before."""
+        self._windows += 1
+        excess = max(0.0, excess)
+        if self._windows > 2 * _RUN:
+            self._jumps.append(max(0.0, excess - self._excess))
+            if self._windows % 16 == 0:
+                self.guard_bytes = _GUARD_FACTOR * percentile(self._jumps, _GUARD_SHARE)
+        self._excess = excess
+
+    def _fit(self, now_s: float) -> None:
+        """Fit bytes per weight and per call jointly, where the rows can tell them apart."""
+        self._next_fit_s = now_s + _FIT_INTERVAL_S
+        self._new_rows = 0
+        rows = tuple(self._rows)
+        columns = _columns(rows)
+        rows = tuple(row for row in rows if all(_knows(row, column) for column in columns))
+        if len(columns) < 2:
+            self._fitted = {}
+            return
+        prior = self._prior(rows, columns)
+        values = [[_value(row, column) for column in columns] for row in rows]
+        targets = [row.used_bytes for row in rows]
+        split = {name for name, kind in columns if kind == "call"}
+        ridge = [_RIDGE_SPLIT if name in split else _RIDGE for name, _ in columns]
+        found = fit_quantile_plane(values, targets, prior=prior, quantile=_FIT_QUANTILE, ridge=ridge)
+        coefficients = dict(zip(columns, found, strict=True))
+        self._fitted = {
+            name: MemoryCost(coefficients[name, "weight"], coefficients.get((name, "call"), 0.0), len(rows))
+            for name, kind in columns
+            if kind == "weight"
+        }
+        predicted = [sum(a * b for a, b in zip(row, found, strict=True)) for row in values]
+        self._forget_misfits(targets, predicted)
+
+    def _prior(self, rows: tuple[_Row, ...], columns: list[tuple[str, str]]) -> list[float]:
+        pooled = sum(row.used_bytes for row in rows) / sum(sum(row.loads.values()) for row in rows)
+        prior = []
+        for operation, kind in columns:
+            ratios = self._ratios.get(operation)
+            alone = ratios.estimate if ratios is not None else None
+            prior.append(0.0 if kind == "call" else alone if alone is not None else pooled)
+        return prior
+
+    def _forget_misfits(self, targets: list[float], predicted: list[float]) -> None:
+        """Drop the older half of the rows when the newest all lie on one side: the operation has changed."""
+        shares = [t / p if p > 0 else 1.0 for t, p in zip(targets[-_RUN:], predicted[-_RUN:], strict=True)]
+        if len(targets) >= 2 * _RUN and (min(shares) > 1.15 or max(shares) < 0.85):
+            for _ in range((len(self._rows) - _RUN) // 2 + 1):
+                self._rows.popleft()
+            self._new_rows = 1
+
+
+def _columns(rows: tuple[_Row, ...]) -> list[tuple[str, str]]:
+    """Return what can be told apart: each operation's weight, and its calls where their weight varies."""
+    columns = []
+    for operation in sorted({name for row in rows for name in row.loads}):
+        columns.append((operation, "weight"))
+        each = [
+            row.loads[operation] / row.calls[operation]
+            for row in rows
+            if operation in row.loads and operation in row.calls
+        ]
+        if each and max(each) > _FIT_SPREAD * min(each):
+            columns.append((operation, "call"))
+    return columns
+
+
+def _knows(row: _Row, column: tuple[str, str]) -> bool:
+    """True when a row can tell the calls of an operation from their weight, or doesn't need to."""
+    operation, kind = column
+    return kind == "weight" or operation in row.calls or operation not in row.loads
+
+
+def _value(row: _Row, column: tuple[str, str]) -> float:
+    operation, kind = column
+    load = row.loads.get(operation, 0.0)
+    if kind == "weight" or not load:
+        return load
+    return row.calls[operation]

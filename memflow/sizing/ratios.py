@@ -1,0 +1,94 @@
+"""Bytes per weight of one operation that runs alone. Pure.
+
+Covers the samples and bounds of one operation; where they come from, and several operations at once, is in
+`memflow.sizing.cost`, whose docstring says why it is done this way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+from memflow.sizing.fitting import percentile
+
+__all__ = ["Ratios"]
+
+_SAMPLES = 24
+_RECENT = 5
+_PERCENTILE = 0.8
+_RUN = 5
+_RUN_MARGIN = 0.03
+_TURNS = 4
+
+
+class Ratios:
+    """Samples of bytes per weight from windows with growth, and bounds from windows without.
+
+    Attributes:
+        samples: the last ones, oldest first.
+    """
+
+    __slots__ = ("_bound", "_estimate", "_quiet_goal", "_quiet_load", "_quiet_ratio", "_turns", "samples")
+
+    def __init__(self) -> None:
+        self.samples: list[float] = []
+        self._bound: float | None = None
+        self._estimate: float | None = None
+        self._quiet_goal: float | None = None
+        self._quiet_ratio = 0.0
+        self._quiet_load = 0.0
+        self._turns: deque[float] = deque(maxlen=_TURNS)
+
+    @property
+    def estimate(self) -> float | None:
+        """Bytes per weight, None before anything was seen."""
+        if self._estimate is None and self.samples:
+            recent = self.samples[-_RECENT:]
+            self._estimate = max(percentile(self.samples, _PERCENTILE), sum(recent) / len(recent))
+        if self._estimate is None or self._bound is None:
+            return self._estimate if self._estimate is not None else self._bound
+        return min(self._estimate, self._bound)
+
+    def add_growth(self, ratio: float) -> None:
+        """Take a sample from a window in which memory grew."""
+        samples = self.samples
+        samples.append(ratio)
+        self._estimate = self._bound = self._quiet_goal = None
+        self._quiet_load = 0.0
+        self._turns.clear()
+        if len(samples) > _SAMPLES:
+            del samples[0]
+        if len(samples) >= 2 * _RUN:
+            self._forget_older_regime(samples)
+
+    def add_slow_growth(self, used_bytes: float, load: float) -> None:
+        """Take a sample where a little growth in each of many windows has added up.
+
+        What was in flight in one of those windows may have been little; the most of them is what all that was for.
+        Samples below are from before the growth.
+        """
+        ratio = used_bytes / max(load, self._quiet_load)
+        self.samples[:] = [each for each in self.samples if each > ratio]
+        self.add_growth(ratio)
+
+    def _forget_older_regime(self, samples: list[float]) -> None:
+        older, newer = samples[:-_RUN], samples[-_RUN:]
+        middle = median(older)
+        if max(newer) < (1 - _RUN_MARGIN) * middle or min(newer) > (1 + _RUN_MARGIN) * middle:
+            del samples[: len(older) // 2 + 1]
+
+    def add_quiet(self, ratio: float, load: float, finished: float) -> None:
+        """Take a window without growth; after a whole turn-over of these the largest ratio is a bound.
+
+        The bound is the largest of the last four turn-overs: the least of many noisy ones would be too low.
+        """
+        self._quiet_load = max(self._quiet_load, load)
+        if self._quiet_goal is None:
+            self._quiet_goal = finished + load
+            self._quiet_ratio = ratio
+            return
+        self._quiet_ratio = max(self._quiet_ratio, ratio)
+        if finished >= self._quiet_goal:
+            self._turns.append(self._quiet_ratio)
+            self._bound = max(self._turns)
+            self._quiet_goal = None

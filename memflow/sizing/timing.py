@@ -1,0 +1,141 @@
+"""What work costs in time: seconds of a batch = a + b * items, and items a second. Pure.
+
+Covers the fit behind the knee (the size from which the fixed cost `a` no longer matters) and the meter of throughput.
+Bytes are `memflow.sizing.cost`'s, what follows from both is `memflow.sizing.policy`'s.
+
+The fit is Apache Beam's `BatchElements` in spirit (at most 100 points, the first timing ignored, robust), but points
+are kept by size, so that a job that has settled on one size keeps the contrast that the slope needs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from statistics import median
+
+from memflow.sizing.fitting import fit_line
+
+__all__ = ["RateMeter", "TimeModel"]
+
+_BINS = 9
+_BIN_POINTS = 11
+_RUN = 5
+_CHANGED = 1.3
+_LEAST_FIXED_S = 20e-6
+
+
+class TimeModel:
+    """Learns a and b of seconds = a + b * items from single timings, all taken with the same calls in flight.
+
+    Args:
+        before: What was learnt with other calls in flight. More of them may make all of it slower, yet leave the knee
+            where it was: until two sizes were seen here, its knee is taken.
+    """
+
+    __slots__ = ("_bins", "_knee_ratio", "_line", "_seen", "_stale")
+
+    def __init__(self, before: TimeModel | None = None) -> None:
+        self._knee_ratio = before.knee_ratio if before is not None else None
+        self._bins: dict[int, deque[tuple[int, float]]] = {}
+        self._line: tuple[float, float] | None = None
+        self._stale = False
+        self._seen = before is not None
+
+    def add(self, items: int, seconds: float) -> None:
+        """Take the timing of one batch. The first is ignored: imports and connections hide in it."""
+        if not self._seen:
+            self._seen = True
+            return
+        shift = items.bit_length() - 4
+        key = items >> shift << shift if shift > 0 else items
+        points = self._bins.pop(key, None)
+        if points is None:
+            points = deque(maxlen=_BIN_POINTS)
+            if len(self._bins) >= _BINS:
+                del self._bins[next(iter(self._bins))]
+        points.append((items, seconds))
+        self._bins[key] = points  # last in the dict: the one used most recently
+        self._stale = True
+
+    @property
+    def line(self) -> tuple[float, float] | None:
+        """(a, b) in seconds and seconds an item; None until two sizes were seen."""
+        if self._stale:
+            self._stale = False
+            self._line = self._fit()
+            if self._line is not None and self._has_changed(self._line):
+                newest = next(reversed(self._bins))
+                self._bins = {newest: deque(list(self._bins[newest])[-_RUN:], maxlen=_BIN_POINTS)}
+                self._line, self._knee_ratio = self._fit(), None
+        return self._line
+
+    @property
+    def knee_ratio(self) -> float | None:
+        """The ratio a / b in items, inf where items are free; None if unknown."""
+        line = self.line
+        if line is None:
+            return self._knee_ratio
+        return max(line[0], _LEAST_FIXED_S) / line[1] if line[1] > 0 else inf
+
+    def knee_items(self, overhead_pct: float) -> float | None:
+        """Return the size at which `a` is this share of the time, inf where items are free; None if unknown."""
+        ratio = self.knee_ratio
+        share = overhead_pct / 100
+        return None if ratio is None else ratio * (1 - share) / share
+
+    def items_within(self, seconds: float) -> float | None:
+        """Return how many items a batch may have to end in time (at least 1); None if unknown."""
+        line = self.line
+        if line is None:
+            return self._items_within_by_ratio(seconds)
+        a, b = line
+        return max(1.0, (seconds - a) / b) if b > 0 else inf
+
+    def _items_within_by_ratio(self, seconds: float) -> float | None:
+        points = [items * seconds / taken for each in self._bins.values() for items, taken in each if taken > 0]
+        return max(1.0, median(points)) if points else None
+
+    def _fit(self) -> tuple[float, float] | None:
+        groups = {sum(n for n, _ in each) / len(each): [s for _, s in each] for each in self._bins.values()}
+        return fit_line(groups)
+
+    def _has_changed(self, line: tuple[float, float]) -> bool:
+        """True when the newest timings of the size in use all lie on one side of the line, far away."""
+        newest = list(self._bins[next(reversed(self._bins))])[-_RUN:]
+        if len(newest) < _RUN:
+            return False
+        shares = [seconds / max(1e-9, line[0] + line[1] * items) for items, seconds in newest]
+        return min(shares) > _CHANGED or max(shares) < 1 / _CHANGED
+
+
+class RateMeter:
+    """Items a second over whole rounds of the calls in flight.
+
+    The meter opens with the first call to end that was started under the present setting, and doesn't count it: calls
+    that were started together end together, and from one such moment to the next lies a whole number of rounds.
+
+    Args:
+        since_s: When the present setting came into force, monotonic seconds.
+    """
+
+    __slots__ = ("calls", "items", "opened_s", "since_s")
+
+    def __init__(self, since_s: float) -> None:
+        self.since_s = since_s
+        self.opened_s: float | None = None
+        self.calls = 0
+        self.items = 0
+
+    def add(self, calls: int, items: int, started_s: float, now_s: float) -> None:
+        """Count calls that ended now."""
+        if self.opened_s is not None:
+            self.calls += calls
+            self.items += items
+        elif started_s >= self.since_s:
+            self.opened_s = now_s
+
+    def rate(self, now_s: float) -> float:
+        """Return items a second since the meter opened; 0 before."""
+        if self.opened_s is None or now_s <= self.opened_s:
+            return 0.0
+        return self.items / (now_s - self.opened_s)
