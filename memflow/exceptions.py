@@ -117,7 +117,9 @@ class ItemTimeoutError(MemflowError, TimeoutError):
     def __init__(self, operation: str, timeout_s: float) -> None:
         self.operation = operation
         self.timeout_s = timeout_s
-        super().__init__(f"{operation} took longer than item_timeout_s={timeout_s:g}; raise it, or make the work smaller")
+        super().__init__(
+            f"{operation} took longer than item_timeout_s={timeout_s:g}; raise it, or make the work smaller"
+        )
 
 
 class RecordError(MemflowError):
@@ -175,7 +177,7 @@ class MemoryPressureError(MemflowError):
         )
 
 
-class BatchFailed(ExceptionGroup[Exception], MemflowError):  # noqa: N818 - the public face names it so
+class BatchFailed(ExceptionGroup[Exception], MemflowError):
     """The function failed for some items; the exceptions inside are the function's own.
 
     Attributes:
@@ -189,18 +191,18 @@ class BatchFailed(ExceptionGroup[Exception], MemflowError):  # noqa: N818 - the 
     def __new__(
         cls, operation: str, exceptions: Sequence[Exception], indices: Sequence[tuple[int, ...]]
     ) -> BatchFailed:
+        """Make the group, and its message from the first few items."""
         named = ", ".join(_name_items(each) for each in indices[:3])
         more = f" and {len(indices) - 3} more" if len(indices) > 3 else ""
+        first = f"{type(exceptions[0]).__name__}: {exceptions[0]}" if exceptions else "no error"
         self = super().__new__(
-            cls, f'{operation} failed for {named}{more}; on_error="collect" goes on past failures', exceptions
+            cls, f'{operation} failed for {named}{more}: {first}; on_error="collect" goes on past failures', exceptions
         )
         self.operation = operation
         self.indices = tuple(indices)
         return self
 
-    def __init__(
-        self, operation: str, exceptions: Sequence[Exception], indices: Sequence[tuple[int, ...]]
-    ) -> None:
+    def __init__(self, operation: str, exceptions: Sequence[Exception], indices: Sequence[tuple[int, ...]]) -> None:
         """The group's own state is set in `__new__`, as exception groups require."""
 
     def derive(self, excs: Sequence[Exception]) -> BatchFailed:  # type: ignore[override]

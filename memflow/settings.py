@@ -10,6 +10,7 @@ never taken for unset; unset is None.
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -37,7 +38,7 @@ class _Section(BaseModel):
 
     def _require_order(self, *names: str) -> None:
         """Raise unless the named fields rise strictly, in the order given."""
-        for low, high in zip(names, names[1:], strict=False):
+        for low, high in itertools.pairwise(names):
             low_value, high_value = getattr(self, low), getattr(self, high)
             if low_value is not None and high_value is not None and low_value >= high_value:
                 raise ValueError(f"{low}={low_value:g} must be below {high}={high_value:g}; change one of the two")
@@ -45,7 +46,7 @@ class _Section(BaseModel):
     def _require_range(self, least: str, value: str, most: str) -> None:
         """Raise unless least <= value <= most, where set; both fields of the contradiction are named."""
         names = [each for each in (least, value, most) if getattr(self, each) is not None]
-        for low, high in zip(names, names[1:], strict=False):
+        for low, high in itertools.pairwise(names):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(
                     f"{low}={getattr(self, low)} exceeds {high}={getattr(self, high)}; lower one or raise the other"

@@ -54,6 +54,7 @@ class Sampler:
         self.reclaims = 0
         self.reclaimed_bytes = 0
         self._probe = probe
+        self._own_probe = probe is None
         self._clock = clock
         self._lock = Lock()
         self._gauge = PressureGauge(
@@ -171,10 +172,12 @@ class Sampler:
         return self.state.level
 
     def close(self) -> None:
-        """Release what the probe holds open. A later reading opens it again."""
+        """Release what the probe holds open. A later reading makes another, unless the probe was given."""
         with self._lock:
             if self._probe is not None:
                 self._probe.close()
+            if self._own_probe:
+                self._probe = None
 
 
 class _Host:

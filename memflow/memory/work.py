@@ -11,13 +11,21 @@ __all__ = ["OperationLoad", "WorkLedger"]
 
 
 class OperationLoad:
-    """Counters of one operation. Changes are made whole, from any thread."""
+    """Counters of one operation. Changes are made whole, from any thread.
 
-    __slots__ = ("_lock", "_peak_weight", "items_done", "name", "weight")
+    Attributes:
+        name: the operation.
+        items_done: items finished.
+        weight: what is in flight, weighed.
+        started: how many pieces of work are in flight; a piece may weigh nothing.
+    """
+
+    __slots__ = ("_lock", "_peak_weight", "items_done", "name", "started", "weight")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.items_done = 0
+        self.started = 0
         self.weight = 0.0
         self._peak_weight = 0.0
         self._lock = Lock()
@@ -25,6 +33,7 @@ class OperationLoad:
     def start(self, weight: float) -> None:
         """Count work that begins; its weight is 1 an item, or the items' size hints in bytes."""
         with self._lock:
+            self.started += 1
             self.weight += weight
             if self.weight > self._peak_weight:
                 self._peak_weight = self.weight
@@ -32,9 +41,9 @@ class OperationLoad:
     def stop(self, weight: float) -> None:
         """Count work that has ended, finished or not."""
         with self._lock:
-            self.weight -= weight
-            if self.weight < 1e-9:  # float residue must not look like work in flight
-                self.weight = 0.0
+            self.started -= 1
+            # The residue of float sums must not look like work in flight, however large the weights were.
+            self.weight = max(0.0, self.weight - weight) if self.started else 0.0
 
     def finish(self, items: int) -> None:
         """Count items that are finished."""
@@ -84,4 +93,4 @@ class WorkLedger:
     @property
     def drained(self) -> bool:
         """True when nothing is in flight."""
-        return all(load.weight == 0 for load in tuple(self._loads.values()))
+        return all(load.started == 0 for load in tuple(self._loads.values()))

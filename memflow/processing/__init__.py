@@ -1,0 +1,1 @@
+"""One call's way from items to results, and the processor that makes such calls."""

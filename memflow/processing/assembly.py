@@ -1,0 +1,159 @@
+"""Putting a call together: from what the user passed to a `Call`.
+
+Covers checking arguments, merging settings, and choosing parts. Running is `memflow.processing.call`'s, the public
+face `memflow.processing.processor`'s.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from memflow.exceptions import ConfigurationError
+from memflow.execution.base import is_async
+from memflow.execution.inline import LoopExecutor
+from memflow.execution.threads import ThreadExecutor
+from memflow.processing.bundle import MemoryBundle
+from memflow.processing.cadence import Cadence
+from memflow.processing.call import Call
+from memflow.processing.gate import Gate
+from memflow.processing.guards import RetryWrapper, guard
+from memflow.processing.hints import SizeHint
+from memflow.processing.plan import CallPlan, Kind
+from memflow.processing.source import open_source
+from memflow.processing.totals import Totals
+from memflow.processing.workers import track_weights, work_batches, work_items
+from memflow.settings import BatchProcessorSettings, MemflowSettings
+
+__all__ = ["Assembly", "merge_settings"]
+
+OnError = Literal["raise", "collect"]
+
+
+class Assembly:
+    """Makes the calls of one processor.
+
+    Args:
+        settings: all sections, merged.
+        bundle: state, sampler, optimizer and ledger of reservations.
+        totals: the processor's counters.
+        retry: the user's own wrapper for retries, or None.
+    """
+
+    def __init__(
+        self, settings: MemflowSettings, bundle: MemoryBundle, totals: Totals, retry: RetryWrapper | None
+    ) -> None:
+        self._settings = settings.batch_processor
+        self._auto = self._settings.auto_optimize and settings.batch_optimizer.auto_adjust
+        self._bundle = bundle
+        self._totals = totals
+        self._retry = retry
+
+    def plan(
+        self,
+        kind: Kind,
+        fn: Callable[[Any], Any],
+        *,
+        operation: str | None,
+        hint: SizeHint | None,
+        on_error: OnError | None,
+        ordered: bool = True,
+        keep: bool = False,
+    ) -> CallPlan:
+        """Check what the user passed.
+
+        Raises:
+            ConfigurationError: something cannot be meant so.
+        """
+        if not callable(fn):
+            raise ConfigurationError(f"fn must be callable, not {type(fn).__name__}; pass the function itself")
+        if hint is not None and not callable(hint):
+            raise ConfigurationError(f"size_hint must be callable, not {type(hint).__name__}, such as size_hint=len")
+        if on_error not in (None, "raise", "collect"):
+            raise ConfigurationError(f'on_error must be "raise" or "collect", not {on_error!r}')
+        return CallPlan(
+            operation=operation if operation is not None else f"{self._settings.process_name}.{_name(fn)}",
+            kind=kind,
+            hint=hint,
+            ordered=ordered,
+            keep=keep,
+            collect=(on_error or self._settings.on_error) == "collect",
+            delay_s=self._settings.delay_between_batches_s,
+        )
+
+    def call(self, plan: CallPlan, items: Any, fn: Callable[[Any], Any]) -> Call:
+        """Make the call that `plan` describes.
+
+        Raises:
+            ConfigurationError: the items can't be iterated, or retries need a package that isn't there.
+        """
+        settings, cadence = self._settings, Cadence()
+        source = open_source(items, cadence=cadence, linger_s=settings.linger_s)
+        executor = LoopExecutor() if is_async(fn) else ThreadExecutor(abandon=settings.item_timeout_s is not None)
+        sizer = self._bundle.optimizer.open_call(
+            plan.operation,
+            kind=plan.kind,
+            batch_size=settings.batch_size,
+            concurrency=settings.concurrency,
+            auto=self._auto,
+            threads=executor.in_threads,
+            now_s=cadence.clock(),
+        )
+        load = self._bundle.state.work.load(plan.operation)
+        function = guard(
+            executor.bind(fn, max_in_flight=lambda: sizer.concurrency),
+            operation=plan.operation,
+            settings=settings,
+            retry=self._retry,
+            on_retry=self._totals.count_retry,
+        )
+        if plan.kind == "items" and plan.hint is not None:
+            function = track_weights(function, load)
+        return Call(
+            plan,
+            source,
+            function,
+            work_items if plan.kind == "items" else work_batches,
+            sizer=sizer,
+            gate=Gate(plan.operation, self._bundle, sizer, self._totals, settings),
+            load=load,
+            cadence=cadence,
+            totals=self._totals,
+        )
+
+
+def merge_settings(
+    settings: BatchProcessorSettings | MemflowSettings | None, bundle: MemoryBundle | None, overrides: Mapping[str, Any]
+) -> MemflowSettings:
+    """Bring the ways to give settings together, validated as one.
+
+    Raises:
+        ConfigurationError: `settings` is neither kind of settings.
+        pydantic.ValidationError: a field is out of range, unknown, or contradicts another.
+    """
+    if isinstance(settings, MemflowSettings):
+        whole = settings
+    elif settings is None or isinstance(settings, BatchProcessorSettings):
+        whole = bundle.settings if bundle is not None else MemflowSettings()
+    else:
+        raise ConfigurationError(
+            f"settings must be BatchProcessorSettings or MemflowSettings, not {type(settings).__name__}; "
+            "single options go by name, as in BatchProcessor(batch_size=10)"
+        )
+    if not isinstance(settings, BatchProcessorSettings) and not overrides:
+        return whole
+    section = settings if isinstance(settings, BatchProcessorSettings) else whole.batch_processor
+    fields = {name: getattr(section, name) for name in section.model_fields_set} | dict(overrides)
+    return MemflowSettings(
+        memory_manager=whole.memory_manager,
+        heap_analyzer=whole.heap_analyzer,
+        batch_optimizer=whole.batch_optimizer,
+        batch_processor=BatchProcessorSettings(**fields),
+    )
+
+
+def _name(fn: Callable[[Any], Any]) -> str:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return getattr(fn, "__name__", type(fn).__name__).strip("<>")

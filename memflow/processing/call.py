@@ -1,0 +1,287 @@
+"""One call of `process` or its kin: where intake, crew and delivery meet.
+
+Covers giving workers their batches, finishing, failing and ending. The loops that run the user's function are in
+`memflow.processing.workers`.
+
+Everything here runs on one event loop and never awaits between reading state and changing it, so no lock is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from memflow.exceptions import BatchFailed, SourceFailed
+from memflow.execution.base import AsyncFunction
+from memflow.memory.work import OperationLoad
+from memflow.processing.batch import Batch
+from memflow.processing.cadence import Cadence
+from memflow.processing.crew import Crew
+from memflow.processing.delivery import Delivery
+from memflow.processing.gate import Gate
+from memflow.processing.guards import GaveUp
+from memflow.processing.intake import Intake
+from memflow.processing.outcome import ItemFailure
+from memflow.processing.plan import CallPlan
+from memflow.processing.source import AsyncSource, SyncSource
+from memflow.processing.totals import Totals
+from memflow.sizing.optimizer import CallSizer
+
+__all__ = ["Call"]
+
+_CRUMB = 8
+
+
+class Call:
+    """One running call.
+
+    Args:
+        plan: what it is to do.
+        source: where items come from.
+        function: runs an item or a batch, guards and all.
+        work: the loop of one worker.
+        sizer: how large and how many at once.
+        gate: admission by memory.
+        load: counts what is in flight.
+        cadence: when to let others run.
+        totals: the processor's counters.
+
+    Attributes:
+        current: the batch that item workers are taking from.
+        ended: True once nothing more will be delivered but what waits already.
+        finished: set at that moment.
+    """
+
+    def __init__(
+        self,
+        plan: CallPlan,
+        source: SyncSource | AsyncSource,
+        function: AsyncFunction,
+        work: Callable[[Call], Coroutine[Any, Any, None]],
+        *,
+        sizer: CallSizer,
+        gate: Gate,
+        load: OperationLoad,
+        cadence: Cadence,
+        totals: Totals,
+    ) -> None:
+        self.plan = plan
+        self.function = function
+        self.sizer = sizer
+        self.load = load
+        self.cadence = cadence
+        self.totals = totals
+        self.delivery = Delivery(ordered=plan.ordered, keep=plan.keep)
+        self.crew = Crew(lambda: work(self), self.fail, load if plan.weighs_workers else None)
+        self.current: Batch | None = None
+        self.ended = False
+        self.finished = anyio.Event()
+        self._intake = Intake(plan, source, gate)
+        self._source = source
+        self._gate = gate
+        self._open_batches = 0
+        self._open_items = 0
+        self._errors: list[tuple[Exception, tuple[int, ...]]] = []
+        self._fatal: BaseException | None = None
+        self._group: TaskGroup | None = None
+
+    # ---- life -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run the workers (and the feeder of an async source) until the call is over, then cancel what is left."""
+        source = self._source
+        source.on_arrival(self._arrived)
+        async with anyio.create_task_group() as self._group:
+            if isinstance(source, AsyncSource):
+                self._group.start_soon(source.feed, name="memflow source")
+                if source.lingers:
+                    self._group.start_soon(source.linger, name="memflow linger")
+            self._hire()
+            await self.finished.wait()
+            self._group.cancel_scope.cancel()
+
+    def _hire(self) -> None:
+        assert self._group is not None
+        most, length = self.sizer.concurrency, self._source.length
+        if length is not None:
+            most = min(most, max(1, length - self._source.pulled))
+        self.crew.hire(self._group, most)
+
+    def _arrived(self) -> None:
+        """Act on items that came, or on the source's end, when a worker had found nothing."""
+        if self.crew.parked:
+            self.crew.wake(1)
+
+    def _end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.finished.set()
+            self.crew.wake(len(self.crew.parked))
+            self.delivery.tell()
+
+    def _end_if_done(self) -> None:
+        if self._intake.done and not self._open_batches:
+            self._end()
+
+    # ---- batches ----------------------------------------------------------------------------------------------
+
+    @property
+    def _room(self) -> int:
+        return self.delivery.room(self.sizer.concurrency * (1 if self.plan.kind == "items" else self.sizer.batch_size))
+
+    @property
+    def _crumb(self) -> int:
+        """The least room worth acting on: waking a worker for each item would cost more than the item."""
+        return self.sizer.batch_size if self.plan.kind == "batches" else min(_CRUMB, self.sizer.concurrency)
+
+    def freed(self) -> None:
+        """Wake a parked worker if the consumer has made room."""
+        if self._room >= self._crumb:
+            self.crew.wake(1)
+
+    def next_batch(self) -> Batch | None:
+        """Find a batch with items to take, or pull and admit one, without waiting; None when there is none now."""
+        current = self.current
+        if current is not None and (current.untaken or current.given < current.size):
+            return current if current.untaken or self._hand_out(current) else None
+        if self.ended or self._intake.waits_for_memory or self._room < self._crumb:
+            return None
+        try:
+            batch = self._intake.pull(self.sizer.batch_size)
+        except Exception as error:
+            self.fail(error)
+            return None
+        if batch is None:
+            self._end_if_done()
+            return None
+        return self._open(batch)
+
+    async def wait_batch(self) -> Batch | None:
+        """Wait for a batch; None when there will be none, or there are too many workers."""
+        while not self.ended:
+            if self._intake.needs_admission:
+                batch = await self._wait_admitted()
+            else:
+                await self.crew.park()
+                batch = self.next_batch()
+            if batch is not None:
+                return batch
+            if self.crew.size > self.sizer.concurrency:
+                return None
+        return None
+
+    async def _wait_admitted(self) -> Batch | None:
+        self.crew.rest()
+        try:
+            batch = await self._intake.wait_admitted()
+        except Exception as error:
+            self.fail(error)
+            return None
+        finally:
+            self.crew.rise()
+            self.crew.wake(1)
+        return self._open(batch)
+
+    def _open(self, batch: Batch) -> Batch | None:
+        """Start a batch that was admitted; None when the consumer has no room for any of its items yet."""
+        batch.started_s = self.cadence.clock()
+        self._open_batches += 1
+        self._open_items += batch.size
+        self.totals.items_in_flight += batch.size
+        self.delivery.expect(batch)
+        if self.plan.kind == "items":
+            self.current = batch
+            return batch if self._hand_out(batch) else None
+        self.delivery.handed += batch.size
+        self.crew.wake(1)
+        return batch
+
+    def _hand_out(self, batch: Batch) -> bool:
+        """Let workers take as many items of a batch as the consumer has room for."""
+        room = self._room
+        if room < self._crumb:
+            return False
+        count = batch.hand_out(room)
+        self.delivery.handed += count
+        if self.crew.parked:  # for these items, and one to look for the next
+            self.crew.wake(count)
+        return True
+
+    def finish(self, batch: Batch) -> None:
+        """Take note that the last item of a batch has its result."""
+        now_s = self.cadence.clock()
+        seconds = now_s - batch.started_s
+        self._open_batches -= 1
+        self._open_items -= batch.size
+        self.totals.batch_finished(batch.size, batch.failed)
+        self.load.finish(batch.size)
+        self._gate.leave(batch, now_s)
+        self._resize(batch, seconds, now_s)
+        if self._source.ended:
+            self._end_if_done()
+
+    def _resize(self, batch: Batch, seconds: float, now_s: float) -> None:
+        sizer, items = self.sizer, self.plan.kind == "items"
+        busy = self.crew.busy
+        sizer.finished(
+            items=batch.size,
+            weight=batch.weight,
+            seconds=seconds,
+            full=batch.full and (not items or 2 * busy >= sizer.concurrency),
+            in_flight=busy,
+            now_s=now_s,
+        )
+        self.totals.note_sizes(self.plan.operation, 1 if items else sizer.batch_size, sizer.concurrency, now_s)
+        if items:
+            self._intake.pace(seconds, sizer.concurrency)
+        if self.crew.size < sizer.concurrency and not self._source.ended:
+            self._hire()
+
+    # ---- failure ----------------------------------------------------------------------------------------------
+
+    def failed(self, batch: Batch, position: int, error: Exception) -> ItemFailure | None:
+        """Judge an error of the user's function at one item, or at the first of a batch that failed whole.
+
+        Returns:
+            What stands in the item's place, or None when the call is over.
+        """
+        attempts = 1
+        if isinstance(error, GaveUp):
+            attempts, error = error.attempts, error.error
+        index = batch.start + position
+        if not self.plan.collect:
+            size = batch.size if self.plan.kind == "batches" else 1
+            self._errors.append((error, tuple(range(index, index + size))))
+            self.totals.items_failed += size
+            self._end()
+            return None
+        batch.failed += 1
+        return ItemFailure.of(error, index=index, attempts=attempts)
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with an error that is not the function's, or with a stray cancellation."""
+        if not self.ended:
+            self._fatal = error
+        self._end()
+
+    def raise_outcome(self) -> None:
+        """Raise what the call failed with, if it did."""
+        if self._fatal is not None:
+            raise self._fatal
+        if self._errors:
+            raise BatchFailed(self.plan.operation, [e for e, _ in self._errors], [i for _, i in self._errors])
+        error = self._source.error
+        if error is not None:
+            results = self.delivery.results() if self.plan.keep else None
+            raise SourceFailed(self.plan.operation, self._source.pulled, error, results) from error
+
+    def release(self) -> None:
+        """Give back what unfinished batches still hold: called once, after the workers have gone."""
+        self._gate.close()
+        self.sizer.close()
+        self.totals.items_in_flight -= self._open_items
+        self.current = None
+        self.delivery.clear()

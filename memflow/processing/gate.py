@@ -1,0 +1,150 @@
+"""Admission by memory: a batch reserves what it is predicted to need before it starts, or waits.
+
+Covers acting on admission's answers: waiting, reclaiming, splitting, giving up. The answers themselves are decided in
+`memflow.sizing.admission`, from plain numbers.
+
+The steps of a wait: read memory again; collect and trim, if that is due; wait until something of this call ends, or
+for one sample interval; with nothing of ours in flight, go on with smaller batches, down to one item alone; and when
+even that found no room for `admission_timeout_s`, raise `MemoryPressureError`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import anyio
+
+from memflow.exceptions import MemoryPressureError
+from memflow.processing.batch import Batch
+from memflow.processing.bundle import MemoryBundle
+from memflow.processing.totals import Totals
+from memflow.settings import BatchProcessorSettings
+from memflow.sizing.admission import Refusal, Reservation
+from memflow.sizing.optimizer import CallSizer
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Lets one call's batches in.
+
+    Args:
+        operation: the call's operation, for messages.
+        bundle: state, sampler and the ledger of reservations, which other calls share.
+        sizer: predicts what a batch needs.
+        totals: counts the waits.
+        settings: whether memory is watched, and how long to wait.
+        clock: seconds of a monotonic clock; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        bundle: MemoryBundle,
+        sizer: CallSizer,
+        totals: Totals,
+        settings: BatchProcessorSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._operation = operation
+        self._state = bundle.state
+        self._sampler = bundle.sampler
+        self._admission = bundle.admission
+        self._sizer = sizer
+        self._totals = totals
+        self._watching = settings.memory_monitoring
+        self._timeout_s = settings.admission_timeout_s
+        self._clock = clock
+        self._held: set[Reservation] = set()
+        self._freed: anyio.Event | None = None
+
+    def try_enter(self, batch: Batch) -> bool:
+        """Reserve for a batch without waiting; False when there is no room now."""
+        if not self._watching:
+            return True
+        self._sampler.at_boundary(self._clock())
+        return self._reserve(batch) is None
+
+    def _reserve(self, batch: Batch, *, waiting: bool = False) -> Refusal | None:
+        reading = self._state.reading
+        assert reading is not None  # a call that watches memory begins with a reading
+        answer = self._admission.try_reserve(
+            self._sizer.predict_bytes(batch.weight),
+            reading=reading,
+            now_s=self._clock(),
+            single=batch.size == 1,
+            waiter=self if waiting else None,
+        )
+        if isinstance(answer, Refusal):
+            return answer
+        batch.reserved = answer
+        self._held.add(answer)
+        return None
+
+    async def wait_enter(self, batch: Batch) -> bool:
+        """Wait until a batch may start.
+
+        Returns:
+            True when it may; False when it should be split first, since nothing else is in flight.
+
+        Raises:
+            MemoryPressureError: it can never fit, or nothing made room for `admission_timeout_s`.
+        """
+        began_s = alone_since_s = self._clock()
+        self._totals.waits += 1
+        try:
+            while True:
+                self._sampler.sample()
+                refusal = self._reserve(batch, waiting=True)
+                if refusal is None:
+                    return True
+                now_s = self._clock()
+                if self._admission.holders:
+                    alone_since_s = now_s
+                elif batch.size > 1:
+                    return False
+                if refusal.hopeless or now_s - alone_since_s >= self._timeout_s:
+                    raise self._give_up(refusal, now_s - began_s)
+                if await self._sampler.reclaim_if_allowed() is None:
+                    await self._wait_freed()
+        finally:
+            self._admission.forget(self)
+            self._totals.waited_s += self._clock() - began_s
+
+    async def _wait_freed(self) -> None:
+        self._freed = anyio.Event()
+        with anyio.move_on_after(self._sampler.settings.sample_interval_s):
+            await self._freed.wait()
+        self._freed = None
+
+    def _give_up(self, refusal: Refusal, waited_s: float) -> MemoryPressureError:
+        limit = self._state.limit
+        return MemoryPressureError(
+            operation=self._operation,
+            requested_bytes=refusal.requested_bytes,
+            in_use_bytes=refusal.in_use_bytes,
+            limit_bytes=refusal.limit_bytes,
+            limit_source=limit.source if limit is not None else "unknown",
+            waited_s=waited_s,
+        )
+
+    def leave(self, batch: Batch, now_s: float) -> None:
+        """Take a reading at the end of a batch, and give its reservation back."""
+        if not self._watching:
+            return
+        self._sampler.at_boundary(now_s)
+        reservation: Reservation | None = batch.reserved
+        if reservation is not None:
+            batch.reserved = None
+            self._held.discard(reservation)
+            reservation.release()
+        if self._freed is not None:
+            self._freed.set()
+
+    def close(self) -> None:
+        """Give back what unfinished batches hold."""
+        for reservation in self._held:
+            reservation.release()
+        self._held.clear()

@@ -1,0 +1,112 @@
+"""From the source to admitted batches.
+
+Covers pulling, weighing, and batches that wait for admission. Whether one may start is `memflow.processing.gate`'s to
+say, whether the consumer has room `memflow.processing.delivery`'s.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from memflow.processing.batch import Batch
+from memflow.processing.gate import Gate
+from memflow.processing.hints import weigh
+from memflow.processing.plan import CallPlan
+from memflow.processing.source import AsyncSource, SyncSource
+
+__all__ = ["Intake"]
+
+_QUICK_S = 0.005
+_SLOW_S = 0.02
+
+
+class Intake:
+    """Makes batches of what a source gives.
+
+    Args:
+        plan: what the call is to do.
+        source: where items come from.
+        gate: lets batches in.
+
+    Attributes:
+        quantum: items of an item function that are admitted together. It is large enough that their admission costs
+            little (batches shorter than 5 ms grow), and small enough to react (batches longer than 20 ms shrink).
+    """
+
+    def __init__(self, plan: CallPlan, source: SyncSource | AsyncSource, gate: Gate) -> None:
+        self.source = source
+        self.quantum = 1
+        self._plan = plan
+        self._gate = gate
+        self._position = 0
+        self._pending: deque[Batch] = deque()
+        self._admitting = False
+
+    @property
+    def waits_for_memory(self) -> bool:
+        """True while a batch that was pulled waits for admission; nothing may overtake it."""
+        return bool(self._pending) or self._admitting
+
+    @property
+    def needs_admission(self) -> bool:
+        """True when a worker should call `wait_admitted`."""
+        return bool(self._pending) and not self._admitting
+
+    @property
+    def done(self) -> bool:
+        """True when no batch will come any more."""
+        return self.source.ended and not self.waits_for_memory
+
+    def pull(self, batch_size: int) -> Batch | None:
+        """Make a batch of what is there now and admit it, without waiting; None if either fails.
+
+        Raises:
+            SizeHintError: a hint was no size.
+        """
+        plan = self._plan
+        whole = plan.kind == "batches"
+        wanted = batch_size if whole else self.quantum
+        items = self.source.take(wanted, whole=whole)
+        if not items:
+            return None
+        start = self._position
+        self._position += len(items)
+        weights = None
+        if plan.hint is not None:
+            weights = weigh(plan.hint, items, start)
+            if not whole:
+                items = list(zip(items, weights, strict=True))  # see workers.track_weights
+        batch = Batch(start, items, weights, full=len(items) == wanted)
+        if self._gate.try_enter(batch):
+            return batch
+        self._pending.append(batch)
+        return None
+
+    async def wait_admitted(self) -> Batch:
+        """Wait until the next pending batch, or the first part of it, is admitted.
+
+        Raises:
+            MemoryPressureError: no schedule fits the memory that is left.
+        """
+        self._admitting = True
+        try:
+            batch = self._pending.popleft()
+            if batch.size > 1 and self._plan.kind == "items":
+                batch = self._first_of(batch, 1)  # near the limit, the smallest steps
+            while not await self._gate.wait_enter(batch):
+                batch = self._first_of(batch, batch.size // 2)
+            return batch
+        finally:
+            self._admitting = False
+
+    def _first_of(self, batch: Batch, count: int) -> Batch:
+        first, rest = batch.split(count)
+        self._pending.appendleft(rest)
+        return first
+
+    def pace(self, seconds: float, concurrency: int) -> None:
+        """Fit the quantum to how long a batch took."""
+        if seconds < _QUICK_S:
+            self.quantum = min(self.quantum * 2, max(16, concurrency // 2))
+        elif seconds > _SLOW_S and self.quantum > 1:
+            self.quantum //= 2

@@ -1,0 +1,102 @@
+"""What became of an item or of a processor: values that hold no item, no traceback and no open thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ItemFailure", "ProcessorStatistics", "SizeChange"]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailure:
+    """Stands in a failed item's place when `on_error="collect"`."""
+
+    index: int
+    """Position of the item in the input, counted from 0."""
+    error_type: str
+    """The error's class, with its module unless that is `builtins`."""
+    message: str
+    """The error's text."""
+    attempts: int
+    """How often the item was tried."""
+
+    @classmethod
+    def of(cls, error: Exception, *, index: int, attempts: int = 1) -> ItemFailure:
+        """Summarise an error; it is not kept, since its traceback would pin the batch."""
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        return cls(index, name, str(error), attempts)
+
+    def __bool__(self) -> bool:
+        """A failure is false, so that `filter(None, results)` and `if result` do what they look like."""
+        return False
+
+    def __str__(self) -> str:
+        tries = f" after {self.attempts} attempts" if self.attempts > 1 else ""
+        return f"item {self.index} failed{tries}: {self.error_type}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class SizeChange:
+    """A moment at which sizes changed."""
+
+    at_s: float
+    """Seconds since the processor's first call."""
+    operation: str
+    """Whose sizes."""
+    batch_size: int
+    """Items of a batch from then on."""
+    concurrency: int
+    """Calls in flight from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorStatistics:
+    """A processor at one moment."""
+
+    process_name: str
+    """The processor's name."""
+    items_done: int
+    """Items finished, failures not among them."""
+    items_failed: int
+    """Items whose place holds an `ItemFailure`, or that made a call raise."""
+    items_in_flight: int
+    """Items admitted and not finished."""
+    batches_done: int
+    """Batches finished (for item functions: groups of items admitted and measured together)."""
+    calls_open: int
+    """Calls of `process` and its kin that are running."""
+    batch_size: int
+    """Items of a batch, as sized last; 1 for item functions."""
+    concurrency: int
+    """Calls in flight, as sized last."""
+    retries: int
+    """Attempts beyond the first."""
+    waits: int
+    """How often a batch had to wait for memory."""
+    waited_s: float
+    """Seconds spent in such waits."""
+    reclaims: int
+    """Collections and trims made by themselves."""
+    level: str
+    """How near the limit: "normal", "hold", "shrink" or "stop"."""
+    rss_bytes: int
+    """Resident pages of this process at the latest reading; 0 before the first."""
+    in_use_bytes: int
+    """What counts against the limit at the latest reading, in bytes; 0 before the first."""
+    limit_bytes: int
+    """The effective limit in bytes; 0 before the first reading."""
+    limit_source: str
+    """Where the limit came from, in words; empty before the first reading."""
+    peak_bytes: int
+    """The largest use seen, in bytes; exact between readings where the platform allows."""
+    elapsed_s: float
+    """Seconds during which at least one call was running."""
+    items_per_s: float
+    """Items finished or failed for each such second; 0 before the first."""
+    size_changes: tuple[SizeChange, ...]
+    """When sizes changed and to what; the last 256 changes."""
+    issues_open: int
+    """Memory issues open now."""
+    issues_dropped: int
+    """Issue events that subscribers lost because they were slow."""

@@ -1,0 +1,129 @@
+"""Results on their way to the consumer.
+
+Covers iterating, in input order or as completed, and the context that owns a call's tasks. The consumer is woken
+once for each burst of results, and never holds one back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from memflow.exceptions import MemflowError
+from memflow.memory.sampler import Sampler
+from memflow.processing.batch import MISSING
+from memflow.processing.call import Call
+
+__all__ = ["ResultStream", "RunningCall"]
+
+
+class RunningCall:
+    """Runs a call's tasks between entering and leaving.
+
+    A task group wraps whatever passes through it in an exception group; what the body raises is kept out of it, so
+    that users see their own errors bare.
+
+    Args:
+        call: what to run.
+        sampler: reads memory meanwhile; None for no readings.
+        on_close: called when the tasks have gone.
+    """
+
+    def __init__(self, call: Call, sampler: Sampler | None, on_close: Callable[[], None]) -> None:
+        self._call = call
+        self._sampler = sampler
+        self._on_close = on_close
+        self._stack = ExitStack()
+        self._group: TaskGroup | None = None
+
+    async def __aenter__(self) -> Call:
+        self._group = group = anyio.create_task_group()
+        await group.__aenter__()
+        if self._sampler is not None:
+            self._stack.enter_context(self._sampler.attached(group))
+        group.start_soon(self._call.run, name=f"memflow {self._call.plan.operation}")
+        return self._call
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        group, self._group = self._group, None
+        assert group is not None
+        self._stack.close()
+        group.cancel_scope.cancel()
+        try:
+            if isinstance(error, Exception):
+                await group.__aexit__(None, None, None)
+            else:
+                await group.__aexit__(kind, error, traceback)
+        finally:
+            self._call.release()
+            self._on_close()
+
+
+class ResultStream:
+    """Results of a stream, as an async iterator; may be iterated from several tasks at once."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._cadence = call.cadence
+        self._delivery = call.delivery
+        self._crew = call.crew
+        self._ordered = call.plan.ordered
+        self._results: list[Any] = []
+        self._position = 0
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        cadence, delivery = self._cadence, self._delivery
+        while True:
+            if cadence.last is not self:
+                cadence.last = self
+            elif cadence.clock() >= cadence.deadline_s:
+                await cadence.checkpoint()  # before a result is taken: a cancelled consumer loses none
+            if self._ordered:
+                position, results = self._position, self._results
+                if position < len(results):
+                    value = results[position]
+                    if value is not MISSING:
+                        results[position] = None
+                        self._position = position + 1
+                        delivery.delivered += 1
+                        if self._crew.parked:
+                            self._call.freed()
+                        return value
+                elif delivery.line:
+                    self._results, self._position = delivery.line.popleft().results, 0
+                    continue
+            elif delivery.ready:
+                delivery.delivered += 1
+                if self._crew.parked:
+                    self._call.freed()
+                return delivery.ready.popleft()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        call = self._call
+        if self._closed:
+            raise MemflowError(
+                f"this stream of {call.plan.operation} is closed; iterate inside `async with processor.stream(...)`"
+            )
+        if call.ended:
+            call.raise_outcome()
+            raise StopAsyncIteration
+        await self._delivery.wait_result()
+        self._cadence.resume()
+
+    def close(self) -> None:
+        """Forget what was not taken: called when the stream's context is left."""
+        self._closed = True
+        self._results = []
+        self._position = 0
