@@ -1,0 +1,1 @@
+"""Jobs that run as they are, on input that every machine has."""
