@@ -30,7 +30,7 @@ from memflow.cli.record_writer import Encoder, encoder_for
 from memflow.cli.records import format_of
 from memflow.cli.run import RunSettings
 from memflow.cli.sink import Sink
-from memflow.cli.target import find_function
+from memflow.cli.target import contain_exit, find_function
 from memflow.cli.usage import UsageError, say
 from memflow.exceptions import RecordError
 from memflow.observe.snapshot import Display
@@ -87,9 +87,10 @@ def launch(settings: RunSettings) -> int:
 def _plan(settings: RunSettings) -> _Plan:
     if settings.backend == "trio":
         _require_trio()
+    function = find_function(settings.target, takes="a list of items" if settings.batched else "one item")
     return _Plan(
         settings=settings,
-        function=find_function(settings.target, takes="a list of items" if settings.batched else "one item"),
+        function=contain_exit(function),
         hint=open_hint(settings),
         encoder=encoder_for(format_of(settings.output, settings.output_format, option="--output-format")),
         feed=open_feed(settings),

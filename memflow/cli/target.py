@@ -6,6 +6,7 @@ for, where, and what was nearly meant. Calling it is the processor's work.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
@@ -17,8 +18,9 @@ from typing import Any
 
 from memflow.cli.usage import nearest
 from memflow.exceptions import TargetError
+from memflow.execution.base import is_async
 
-__all__ = ["find_function", "find_target"]
+__all__ = ["contain_exit", "find_function", "find_target"]
 
 
 def find_function(name: str, *, takes: str = "one item") -> Callable[[Any], Any]:
@@ -41,6 +43,29 @@ def find_function(name: str, *, takes: str = "one item") -> Callable[[Any], Any]
     except ValueError:
         pass  # some built-in functions have no signature to look at
     return function
+
+
+def contain_exit(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Let `sys.exit()` inside a function fail its item, as any error does, instead of ending the whole run."""
+    if is_async(function):
+
+        @functools.wraps(function)
+        async def call_async(item: Any) -> Any:
+            try:
+                return await function(item)
+            except SystemExit as error:
+                raise RuntimeError(f"the function called sys.exit({error.code!r})") from error
+
+        return call_async
+
+    @functools.wraps(function)
+    def call(item: Any) -> Any:
+        try:
+            return function(item)
+        except SystemExit as error:
+            raise RuntimeError(f"the function called sys.exit({error.code!r})") from error
+
+    return call
 
 
 def find_target(name: str) -> Callable[..., Any]:

@@ -37,7 +37,7 @@ class LiveDisplay:
 
         self.interval_s = interval_s
         # No markup: rich reads it in what users print without a line break, and raises on "[/x]" into their code.
-        self._console = Console(file=stream, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        self._console = Console(file=stream, markup=False, emoji=False, highlight=False)
         self._live = Live(
             console=self._console,
             auto_refresh=False,
@@ -50,7 +50,13 @@ class LiveDisplay:
 
     def show(self, snapshot: RunSnapshot) -> None:
         """Draw the snapshot."""
-        self._live.update(render(snapshot), refresh=True)
+        from rich.constrain import Constrain
+
+        # Some columns stay free: "^C" is echoed behind the last line, and would start a line of its own.
+        width = self._console.width - 4
+        # The words beside a bar take about this much; on a narrow terminal they go before the bar.
+        bar_width = min(_BAR_WIDTH, max(6, width - 64))
+        self._live.update(Constrain(render(snapshot, bar_width=bar_width), width), refresh=True)
 
     def close(self) -> None:
         """Take the view away and show the cursor again."""
@@ -61,26 +67,39 @@ class LiveDisplay:
             self._live.stop()
 
 
-def render(snapshot: RunSnapshot) -> RenderableType:
-    """Lay a snapshot out as labelled lines with two bars."""
-    from rich.table import Table
+def render(snapshot: RunSnapshot, *, bar_width: int = _BAR_WIDTH) -> RenderableType:
+    """Lay a snapshot out as labelled lines with two bars.
+
+    Args:
+        snapshot: The run.
+        bar_width: Characters of a bar.
+    """
+    from rich.console import Group
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True, min_width=len("memflow"))
-    table.add_column(overflow="ellipsis", no_wrap=True)
-    table.add_row("memflow", Text(snapshot.title))
-    table.add_row("items", _items(snapshot))
-    table.add_row("memory", _memory(snapshot))
-    table.add_row("sizing", Text(_sizing(snapshot)))
+    rows = [
+        ("memflow", Text(snapshot.title)),
+        ("items", _items(snapshot, bar_width)),
+        ("memory", _memory(snapshot, bar_width)),
+        ("sizing", Text(_sizing(snapshot))),
+    ]
     if snapshot.statistics.items_failed or snapshot.skipped_records:
-        table.add_row("failed", Text(_failed(snapshot), style="yellow"))
+        rows.append(("failed", Text(_failed(snapshot), style="yellow")))
     for number, issue in enumerate(snapshot.issues[:_MOST_ISSUES]):
-        table.add_row("" if number else "issues", Text(f"{issue.severity.name.lower()}: {issue.message}", style="red"))
-    return table
+        words = f"{issue.severity.name.lower()}: {issue.message}"
+        rows.append(("" if number else "issues", Text(words, style="red")))
+    # Not a table: rich shrinks its columns, and lets it grow past the width that it was given.
+    return Group(*(_label(label, words) for label, words in rows))
 
 
-def _items(snapshot: RunSnapshot) -> Text:
+def _label(label: str, words: Text) -> Text:
+    from rich.text import Text
+
+    line = Text(no_wrap=True, overflow="ellipsis")
+    return line.append(f"{label:9}", style="bold").append_text(words)
+
+
+def _items(snapshot: RunSnapshot, bar_width: int) -> Text:
     statistics = snapshot.statistics
     total = f" of {snapshot.total_items:,}" if snapshot.total_items is not None else ""
     fraction = snapshot.done_fraction
@@ -90,10 +109,10 @@ def _items(snapshot: RunSnapshot) -> Text:
     parts.append(f"{format_duration(statistics.elapsed_s)} so far")
     if snapshot.left_s is not None:
         parts.append(f"{format_duration(snapshot.left_s)} left")
-    return _line(fraction, "cyan", "   ".join(parts))
+    return _line(fraction, bar_width, "cyan", "   ".join(parts))
 
 
-def _memory(snapshot: RunSnapshot) -> Text:
+def _memory(snapshot: RunSnapshot, bar_width: int) -> Text:
     from rich.text import Text
 
     statistics = snapshot.statistics
@@ -102,6 +121,7 @@ def _memory(snapshot: RunSnapshot) -> Text:
     style = _LEVEL_STYLES.get(statistics.level, "")
     line = _line(
         snapshot.memory_fraction,
+        bar_width,
         style,
         f"{format_bytes(statistics.in_use_bytes)} of {format_bytes(statistics.limit_bytes)}   "
         f"{snapshot.memory_fraction:.0%}   ",
@@ -110,14 +130,14 @@ def _memory(snapshot: RunSnapshot) -> Text:
     return line.append(f"   peak {format_bytes(statistics.peak_bytes)}")
 
 
-def _line(fraction: float | None, style: str, words: str) -> Text:
+def _line(fraction: float | None, bar_width: int, style: str, words: str) -> Text:
     """A bar, where there is something to show in it, and words behind it."""
     from rich.text import Text
 
     line = Text()
     if fraction is not None:
-        full = round(min(1.0, max(0.0, fraction)) * _BAR_WIDTH)
-        line.append("█" * full, style=style).append("░" * (_BAR_WIDTH - full), style="bright_black").append("  ")
+        full = round(min(1.0, max(0.0, fraction)) * bar_width)
+        line.append("█" * full, style=style).append("░" * (bar_width - full), style="bright_black").append("  ")
     return line.append(words)
 
 
