@@ -197,7 +197,10 @@ async def collect_events(source: IssueSource) -> AsyncIterator[list[IssueEvent]]
         await _settle(events)
         group.cancel_scope.cancel()
     if failure is not None:
-        raise failure
+        try:
+            raise failure
+        finally:
+            failure = None  # a frame that its own traceback refers to would pin what the body held
 
 
 async def _gather(issues: AsyncIterator[IssueEvent], events: list[IssueEvent]) -> None:

@@ -91,6 +91,15 @@ class Assembly:
         settings, cadence = self._settings, Cadence()
         source = open_source(items, cadence=cadence, linger_s=settings.linger_s)
         executor = LoopExecutor() if is_async(fn) else ThreadExecutor(abandon=settings.item_timeout_s is not None)
+        load = self._bundle.state.work.load(plan.operation)
+        function = guard(
+            executor.bind(fn, max_in_flight=lambda: sizer.concurrency),
+            operation=plan.operation,
+            settings=settings,
+            retry=self._retry,
+            on_retry=self._totals.count_retry,
+        )
+        # Last of what may fail, since a call that was opened must be closed.
         sizer = self._bundle.optimizer.open_call(
             plan.operation,
             kind=plan.kind,
@@ -99,14 +108,6 @@ class Assembly:
             auto=self._auto,
             threads=executor.in_threads,
             now_s=cadence.clock(),
-        )
-        load = self._bundle.state.work.load(plan.operation)
-        function = guard(
-            executor.bind(fn, max_in_flight=lambda: sizer.concurrency),
-            operation=plan.operation,
-            settings=settings,
-            retry=self._retry,
-            on_retry=self._totals.count_retry,
         )
         if plan.kind == "items" and plan.hint is not None:
             function = track_weights(function, load)

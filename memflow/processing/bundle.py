@@ -65,7 +65,7 @@ class MemoryBundle:
             refresh=self.sampler.sample,
             watch=settings.batch_processor.detect_memory_issues,
         )
-        self.optimizer = BatchOptimizer(settings.batch_optimizer, state=self.state)
+        self.optimizer = BatchOptimizer(settings.batch_optimizer, sampler=self.sampler)
         admission = _admissions.get(self.state)
         self.admission = admission if admission is not None else _admissions.setdefault(self.state, Admission())
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from memflow.exceptions import BatchFailed, SourceFailed
 from memflow.execution.base import AsyncFunction
@@ -82,8 +83,7 @@ class Call:
         self._intake = Intake(plan, source, gate)
         self._source = source
         self._gate = gate
-        self._open_batches = 0
-        self._open_items = 0
+        self._open_batches: set[Batch] = set()
         self._errors: list[tuple[Exception, tuple[int, ...]]] = []
         self._fatal: BaseException | None = None
         self._group: TaskGroup | None = None
@@ -92,6 +92,7 @@ class Call:
 
     async def run(self) -> None:
         """Run the workers (and the feeder of an async source) until the call is over, then cancel what is left."""
+        await checkpoint_if_cancelled()  # a task begins even in a group that is cancelled already
         source = self._source
         source.on_arrival(self._arrived)
         async with anyio.create_task_group() as self._group:
@@ -147,10 +148,11 @@ class Call:
         current = self.current
         if current is not None and (current.untaken or current.given < current.size):
             return current if current.untaken or self._hand_out(current) else None
-        if self.ended or self._intake.waits_for_memory or self._room < self._crumb:
+        room = self._room
+        if self.ended or self._intake.waits_for_memory or room < self._crumb:
             return None
         try:
-            batch = self._intake.pull(self.sizer.batch_size)
+            batch = self._intake.pull(self.sizer.batch_size, room)
         except Exception as error:
             self.fail(error)
             return None
@@ -188,8 +190,7 @@ class Call:
     def _open(self, batch: Batch) -> Batch | None:
         """Start a batch that was admitted; None when the consumer has no room for any of its items yet."""
         batch.started_s = self.cadence.clock()
-        self._open_batches += 1
-        self._open_items += batch.size
+        self._open_batches.add(batch)
         self.totals.items_in_flight += batch.size
         self.delivery.expect(batch)
         if self.plan.kind == "items":
@@ -214,8 +215,7 @@ class Call:
         """Take note that the last item of a batch has its result."""
         now_s = self.cadence.clock()
         seconds = now_s - batch.started_s
-        self._open_batches -= 1
-        self._open_items -= batch.size
+        self._open_batches.discard(batch)
         self.totals.batch_finished(batch.size, batch.failed)
         self.load.finish(batch.size)
         self._gate.leave(batch, now_s)
@@ -251,6 +251,8 @@ class Call:
         attempts = 1
         if isinstance(error, GaveUp):
             attempts, error = error.attempts, error.error
+        if isinstance(error, MemoryError):
+            self.sizer.shrink(self.cadence.clock())
         index = batch.start + position
         if not self.plan.collect:
             size = batch.size if self.plan.kind == "batches" else 1
@@ -258,7 +260,8 @@ class Call:
             self.totals.items_failed += size
             self._end()
             return None
-        batch.failed += 1
+        if not self.ended:  # what ends later is not delivered, nor counted
+            batch.failed += 1
         return ItemFailure.of(error, index=index, attempts=attempts)
 
     def fail(self, error: BaseException) -> None:
@@ -279,9 +282,15 @@ class Call:
             raise SourceFailed(self.plan.operation, self._source.pulled, error, results) from error
 
     def release(self) -> None:
-        """Give back what unfinished batches still hold: called once, after the workers have gone."""
+        """Give back what unfinished batches hold, and count what they got done: called once, after the workers."""
+        self._end()
         self._gate.close()
         self.sizer.close()
-        self.totals.items_in_flight -= self._open_items
+        for batch in self._open_batches:
+            ended = batch.size - batch.left
+            self.totals.batch_broken_off(batch.size, ended, batch.failed)
+            self.load.finish(ended)
+        self._open_batches.clear()
+        self._intake.let_go()
         self.current = None
         self.delivery.clear()

@@ -16,11 +16,12 @@ from collections.abc import Callable
 import anyio
 
 from memflow.exceptions import MemoryPressureError
+from memflow.memory.pressure import PressureLevel
 from memflow.processing.batch import Batch
 from memflow.processing.bundle import MemoryBundle
 from memflow.processing.totals import Totals
 from memflow.settings import BatchProcessorSettings
-from memflow.sizing.admission import Refusal, Reservation
+from memflow.sizing.admission import Refusal, RefusalReason, Reservation
 from memflow.sizing.optimizer import CallSizer
 
 __all__ = ["Gate"]
@@ -70,11 +71,23 @@ class Gate:
     def _reserve(self, batch: Batch, *, waiting: bool = False) -> Refusal | None:
         reading = self._state.reading
         assert reading is not None  # a call that watches memory begins with a reading
+        sizer = self._sizer
+        if self._state.level is PressureLevel.STOP and self._admission.holders:
+            return Refusal(
+                sizer.predict_bytes(batch.weight),
+                self._admission.reserved_bytes,
+                reading.in_use_bytes,
+                reading.limit_bytes,
+                RefusalReason.BUDGET,
+            )
         answer = self._admission.try_reserve(
-            self._sizer.predict_bytes(batch.weight),
+            sizer.predict_bytes(batch.weight),
             reading=reading,
             now_s=self._clock(),
             single=batch.size == 1,
+            guard_bytes=sizer.guard_bytes,
+            base_bytes=sizer.base_bytes,
+            reusable_bytes=sizer.reusable_bytes,
             waiter=self if waiting else None,
         )
         if isinstance(answer, Refusal):

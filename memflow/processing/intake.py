@@ -57,15 +57,19 @@ class Intake:
         """True when no batch will come any more."""
         return self.source.ended and not self.waits_for_memory
 
-    def pull(self, batch_size: int) -> Batch | None:
+    def pull(self, batch_size: int, room: int) -> Batch | None:
         """Make a batch of what is there now and admit it, without waiting; None if either fails.
+
+        Args:
+            batch_size: items of a batch, for a batch function.
+            room: most items to pull, for an item function.
 
         Raises:
             SizeHintError: a hint was no size.
         """
         plan = self._plan
         whole = plan.kind == "batches"
-        wanted = batch_size if whole else self.quantum
+        wanted = batch_size if whole else min(self.quantum, room)
         items = self.source.take(wanted, whole=whole)
         if not items:
             return None
@@ -103,6 +107,11 @@ class Intake:
         first, rest = batch.split(count)
         self._pending.appendleft(rest)
         return first
+
+    def let_go(self) -> None:
+        """Forget the source, and what was pulled and never started."""
+        self._pending.clear()
+        self.source.let_go()
 
     def pace(self, seconds: float, concurrency: int) -> None:
         """Fit the quantum to how long a batch took."""

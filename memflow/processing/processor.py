@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+from memflow.analysis.channel import EventStream
 from memflow.analysis.issues import IssueEvent
 from memflow.exceptions import ProcessorClosedError
 from memflow.processing.assembly import Assembly, OnError, merge_settings
@@ -74,6 +75,7 @@ class BatchProcessor:
         self._collects_first = whole.batch_optimizer.pre_process_gc
         self._totals = Totals()
         self._assembly = Assembly(whole, bundle, self._totals, retry)
+        self._subscribers: set[EventStream[IssueEvent]] = set()
         self._closed = False
 
     # ---- the work ---------------------------------------------------------------------------------------------
@@ -212,7 +214,16 @@ class BatchProcessor:
                     log.warning("%s", issue)
         """
         self._require_open()
-        return self._bundle.analyzer.issues()
+        return self._subscribed()
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[AsyncIterator[IssueEvent]]:
+        async with self._bundle.analyzer.issues() as events:
+            self._subscribers.add(events)
+            try:
+                yield events
+            finally:
+                self._subscribers.discard(events)
 
     def statistics(self) -> ProcessorStatistics:
         """Return a frozen snapshot."""
@@ -264,14 +275,15 @@ class BatchProcessor:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Take no further calls and end the subscriptions (those of a shared bundle go on). Idempotent.
+        """Take no further calls and end the subscriptions made here. Idempotent.
 
-        Calls that are running go on to their end.
+        Calls that are running go on to their end, and a bundle that was given goes on: others may share it.
         """
-        if not self._closed:
-            self._closed = True
-            if self._owns_bundle:
-                self._bundle.analyzer.close()
+        self._closed = True
+        for events in tuple(self._subscribers):
+            events.end()
+        if self._owns_bundle:
+            self._bundle.analyzer.close()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -307,7 +319,14 @@ class BatchProcessor:
             sampler.sample()  # nothing of this call is in flight yet: the reading to compare the others with
         call = self._assembly.call(plan, items, fn)
         totals.call_opened(time.monotonic())
-        async with RunningCall(call, sampler if watched else None, lambda: totals.call_closed(time.monotonic())):
-            yield call
+        try:
+            async with RunningCall(call, sampler if watched else None, lambda: totals.call_closed(time.monotonic())):
+                yield call
+            if watched:
+                sampler.sample(boundary=True)
+        finally:
+            # What memory does between two calls is not the doing of the work whose weight the last reading saw.
+            if self._bundle.state.work.drained:
+                self._bundle.state.work.cut()
         if self.settings.force_gc_on_completion:
             await sampler.reclaim_in_thread()

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from memflow.exceptions import ConfigurationError
 from memflow.processing.cadence import Cadence
@@ -177,10 +178,10 @@ class AsyncSource:
             pass
         except Exception as error:
             self.error = error
-        except BaseException as error:
-            # A stray cancellation from inside the source must not pass for its end. In our own, nobody looks.
+        except anyio.get_cancelled_exc_class() as error:
+            # A stray one, from inside the source, must neither pass for its end nor cancel the work: it is an error.
             self.error = error
-            raise
+            await checkpoint_if_cancelled()
         finally:
             self._closing = True
             self._tell()

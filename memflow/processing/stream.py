@@ -25,8 +25,8 @@ __all__ = ["ResultStream", "RunningCall"]
 class RunningCall:
     """Runs a call's tasks between entering and leaving.
 
-    A task group wraps whatever passes through it in an exception group; what the body raises is kept out of it, so
-    that users see their own errors bare.
+    A task group wraps whatever passes through it in an exception group; what the body raises is kept out of it, and
+    a single error of a task is taken out again, so that users see their own errors (and Ctrl-C) bare.
 
     Args:
         call: what to run.
@@ -56,14 +56,31 @@ class RunningCall:
         assert group is not None
         self._stack.close()
         group.cancel_scope.cancel()
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        sole: BaseException | None = None
         try:
-            if isinstance(error, Exception):
-                await group.__aexit__(None, None, None)
-            else:
-                await group.__aexit__(kind, error, traceback)
+            await (group.__aexit__(kind, error, traceback) if cancelled else group.__aexit__(None, None, None))
+        except BaseExceptionGroup as several:
+            sole = _sole(several)
+            if sole is None:
+                raise
         finally:
             self._call.release()
             self._on_close()
+        if sole is not None:
+            try:
+                raise sole
+            finally:
+                sole = None  # a frame that its own traceback refers to would pin the batch
+
+
+def _sole(error: BaseException) -> BaseException | None:
+    """Return the only error in groups of one, which task groups make of it; None where there are several."""
+    while isinstance(error, BaseExceptionGroup):
+        if len(error.exceptions) != 1 or isinstance(error, MemflowError):
+            return None
+        error = error.exceptions[0]
+    return error
 
 
 class ResultStream:

@@ -54,6 +54,12 @@ class Totals:
         self.items_failed += failed
         self.items_in_flight -= size
 
+    def batch_broken_off(self, size: int, ended: int, failed: int) -> None:
+        """Count a batch that will not be finished: `ended` of its items are, `failed` of those being failures."""
+        self.items_done += ended - failed
+        self.items_failed += failed
+        self.items_in_flight -= size
+
     def note_sizes(self, operation: str, batch_size: int, concurrency: int, now_s: float) -> None:
         """Remember sizes when they differ from the last of this operation."""
         if self._sizes.get(operation) == (batch_size, concurrency):

@@ -44,6 +44,7 @@ async def work_items(call: Call) -> None:
                     results[position] = value
                 else:
                     deliver(value)
+                value = None  # the next item may take long; this result must not wait for it
                 batch.left -= 1
                 if delivery.awaited is not None:
                     delivery.tell()
@@ -57,7 +58,6 @@ async def work_items(call: Call) -> None:
                     await cadence.checkpoint()
             if crew.size > sizer.concurrency:
                 return
-        value = None  # an idle worker holds no result
         if batch is not call.current:
             batch = call.current  # somebody else has moved on already: by far the most frequent case
         else:
@@ -100,8 +100,10 @@ async def _run_batch(call: Call, batch: Batch) -> bool:
     finally:
         load.stop(batch.weight)
     batch.items = []
+    if call.ended:
+        return False
     batch.left = 0
-    return not call.ended
+    return True
 
 
 def _fail_batch(call: Call, batch: Batch, error: Exception) -> bool:

@@ -12,6 +12,7 @@ measured rate tells which of the two the memory is better spent on.
 from __future__ import annotations
 
 from memflow.memory.pressure import PressureLevel
+from memflow.sizing.backoff import Backoff
 from memflow.sizing.concurrency import ConcurrencyChange, ConcurrencyPolicy
 from memflow.sizing.decisions import Decision, Reason
 from memflow.sizing.operation import Operation
@@ -24,9 +25,6 @@ _GROWING_S = 0.005
 _TIMED = 3
 _SETTLED_S = 0.02
 _CLIMBED = 1.005
-_FIRST_HOLD_S = 0.5
-_LONGEST_HOLD_S = 30.0
-_UNHURT_S = 10.0
 
 
 class CallSizer:
@@ -39,17 +37,15 @@ class CallSizer:
 
     __slots__ = (
         "_auto",
+        "_backoff",
         "_batches",
         "_due_s",
         "_ended",
-        "_hold_s",
-        "_hold_until_s",
         "_last_in_use",
         "_limits",
         "_operation",
         "_outlook",
         "_search",
-        "_shrunk_s",
         "_since_s",
         "_size_before_probe",
         "_whole",
@@ -85,9 +81,7 @@ class CallSizer:
         self._whole = False
         self._size_before_probe: int | None = None
         self._last_in_use = 0
-        self._shrunk_s: float | None = None
-        self._hold_s = _FIRST_HOLD_S
-        self._hold_until_s = now_s
+        self._backoff = Backoff()
         operation.open += 1
         operation.opened_at = operation.batches
         operation.calls = concurrency
@@ -148,26 +142,17 @@ class CallSizer:
         elif self._auto:
             self._search.finished(calls=items, items=items, started_s=started_s, in_flight=in_flight, now_s=now_s)
         if now_s >= self._due_s and self._auto:
-            if self._shrunk_s is not None and started_s >= self._shrunk_s:
-                self._shrunk_s = None
+            self._backoff.ended(started_s)
             self._decide(now_s)
 
     def shrink(self, now_s: float) -> None:
-        """Halve, since memory is short or an allocation failed; nothing grows for a while.
-
-        What was started before the last halving says nothing about the sizes since: it is ignored.
-        """
-        if not self._auto or (self._shrunk_s is not None and now_s - self._shrunk_s < 1.0):
+        """Halve, since memory is short or an allocation failed; nothing grows for a while."""
+        if not self._auto or not self._backoff.hit(now_s):
             return
-        if now_s - self._hold_until_s > _UNHURT_S:
-            self._hold_s = _FIRST_HOLD_S
-        self._shrunk_s = now_s
-        self._hold_until_s = now_s + self._hold_s
         if self._batches and self.batch_size > self._limits.bounds.least:
             self._set_size(max(self._limits.bounds.least, self.batch_size // 2), Reason.PRESSURE, None, now_s)
         else:
-            self._apply(self._search.retreat(now_s, self._hold_s), now_s)
-        self._hold_s = min(_LONGEST_HOLD_S, 2 * self._hold_s)
+            self._apply(self._search.retreat(now_s, self._backoff.pause_s), now_s)
 
     def close(self) -> None:
         """End: the sizes reached are where the operation's next call starts."""
@@ -182,7 +167,7 @@ class CallSizer:
     def _decide(self, now_s: float) -> None:
         outlook = self._outlook
         level = outlook.level()
-        may_grow = level < PressureLevel.HOLD and now_s >= self._hold_until_s
+        may_grow = level < PressureLevel.HOLD and not self._backoff.holds(now_s)
         in_use = outlook.in_use_bytes()
         climbing = level >= PressureLevel.SHRINK and in_use > _CLIMBED * self._last_in_use
         self._last_in_use = in_use
@@ -196,28 +181,43 @@ class CallSizer:
 
     def _decide_size(self, now_s: float, *, may_grow: bool, climbing: bool) -> bool:
         """Choose the items of a batch; True when that has settled."""
-        limits, timing = self._limits, self._operation.timing
-        view = SizeView(
-            current=self.batch_size,
-            memory_items=memory_items(self._outlook, self._operation, self._limits, calls=self.concurrency),
-            knee_items=timing.knee_items(limits.knee_overhead_pct),
-            time_items=timing.items_within(limits.max_batch_s),
-            full=self._whole,
-            may_grow=may_grow and self._is_proven() and not self._search.probing,
+        view = self._view(
+            memory_items(self._outlook, self._operation, self._limits, calls=self.concurrency),
+            hold=self._why_hold(may_grow=may_grow),
             climbing=climbing,
         )
-        choice = next_batch_size(view, limits.bounds)
+        choice = next_batch_size(view, self._limits.bounds)
         if choice.items != self.batch_size:
             self._set_size(choice.items, choice.reason, view, now_s)
             return False
         if not self._is_proven():
             return False
-        self._note_once(choice, view, now_s)
+        if choice.reason not in (Reason.PROBE, Reason.STEADY):
+            self._note_once(choice, view, now_s)
         return True
+
+    def _why_hold(self, *, may_grow: bool) -> Reason | None:
+        if not may_grow:
+            return Reason.PRESSURE
+        if self._search.probing:
+            return Reason.PROBE
+        return None if self._is_proven() else Reason.STEADY
+
+    def _view(self, fits: float | None, *, hold: Reason | None, climbing: bool) -> SizeView:
+        limits, timing = self._limits, self._operation.timing
+        return SizeView(
+            current=self.batch_size,
+            memory_items=fits,
+            knee_items=timing.knee_items(limits.knee_overhead_pct),
+            time_items=timing.items_within(limits.max_batch_s),
+            full=self._whole,
+            hold=hold,
+            climbing=climbing,
+        )
 
     def _is_proven(self) -> bool:
         """True when the present size was seen to work; until the knee is known, it must have been timed, too."""
-        needed = 1 if self._operation.timing.knee_ratio is not None else self.concurrency + _TIMED
+        needed = 1 if self._operation.timing.knee_ratio is not None else self._operation.calls + _TIMED
         return self._ended >= needed
 
     def _set_size(self, items: int, reason: Reason, view: SizeView | None, now_s: float) -> None:
@@ -263,17 +263,21 @@ class CallSizer:
         search = self._search
         ceiling = most_calls(self._outlook, self._operation, self._limits)
         change = search.limit(ceiling, now_s)
-        if change is None and search.ready(now_s):
+        while change is None and search.ready:
             change = search.decide(now_s, may_grow=may_grow)
+            if change is None or change.reason is not Reason.PAID:
+                break
+            self._apply(change, now_s)  # what paid is followed at once
+            change = None
         if change is not None:
             self._apply(change, now_s)
 
     def _apply(self, change: ConcurrencyChange, now_s: float) -> None:
         if self._batches:
+            self._fit_size_to(change)
             if change.after != self.concurrency:
                 self._operation.time_at(change.after)
                 self._since_s, self._ended = now_s, 0
-            self._fit_size_to(change)
         self.concurrency = change.after
         if change.reason is Reason.PAID:
             self._operation.rate = change.rate
@@ -294,12 +298,13 @@ class CallSizer:
         )
 
     def _fit_size_to(self, change: ConcurrencyChange) -> None:
-        """Share memory among more calls while they are tried; give it back when that didn't pay."""
+        """Share memory among more calls, or give it to fewer, while they are tried; undo that when it didn't pay."""
         if change.reason is Reason.PROBE:
             fits = memory_items(self._outlook, self._operation, self._limits, calls=change.after)
-            if fits is not None and fits < self.batch_size:
+            if fits is not None and (change.after < change.before or fits < self.batch_size):
                 self._size_before_probe = self.batch_size
-                self.batch_size = max(self._limits.bounds.least, int(fits))
+                view = self._view(fits, hold=None if change.after < change.before else Reason.PROBE, climbing=False)
+                self.batch_size = next_batch_size(view, self._limits.bounds).items
         elif change.reason is Reason.DID_NOT_PAY and self._size_before_probe is not None:
             self.batch_size, self._size_before_probe = self._size_before_probe, None
         else:

@@ -3,12 +3,13 @@
 Covers the search alone. What memory allows comes in as a ceiling; the items of a batch are `memflow.sizing.policy`'s;
 who acts on it, `memflow.sizing.call`.
 
-The search: measure the present setting, double, measure again, keep what gained at least 5 % and go on, or step back.
-Where doubling did not pay at the start, or lost, halving is tried, and where a try lost, a step of a quarter either way
-(a server that thrashes has its best between two doublings). A round of tries that did not pay doubles the time until
-the next; a rate that moves by itself by a fifth makes it soon again. Measured are whole rounds of calls that were
-started under the present setting (`timing.RateMeter`), so that what an older setting started neither helps nor harms.
-After one round a gain of half or a loss of a quarter is beyond doubt; anything less is measured over three.
+The search: measure the present setting, double, measure again, keep what gained at least 5 % (more where the rate moves
+as much by itself) and go on, or step back. Where doubling did not pay at the start, or lost, halving is tried, and
+where a try lost, a step of a quarter either way (a server that thrashes has its best between two doublings). A round of
+tries that did not pay doubles the time until the next; a rate that moves by itself by a sixth makes it soon again.
+Measured are whole rounds of calls that were started under the present setting (`timing.RateMeter`), so that what an
+older setting started neither helps nor harms. After one round a gain of half or a loss of a quarter is beyond doubt;
+anything less is measured over three.
 
 See the PyPI package adaptive-concurrency (keep a probe only if throughput rose 5 %) and Netflix's concurrency-limits
 (no growth unless the limit is used); unlike those, nothing here takes a latency for a sign of overload.
@@ -25,18 +26,22 @@ from memflow.sizing.timing import RateMeter
 __all__ = ["ConcurrencyChange", "ConcurrencyPolicy"]
 
 _MARGIN = 1.05
+_NOISE_MARGINS = 2.0
+_MOST_NOISE = 0.1
+_SMOOTHING = 0.3
 _CLEAR_GAIN = 1.5
 _CLEAR_LOSS = 0.75
-_CHANGED = 1.2
+_CHANGED = 0.15
 _ROUNDS = 3
 _LEAST_CALLS = 24
+_LEAST_TO_TRY = 16
 _LEAST_S = 0.03
-_VERDICT_S = 0.1
+_VERDICT_S = 0.2
 _PATIENCE_S = 3.0
 _FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 60.0
+_LONGEST_PAUSE_S = 30.0
 _PAUSE_ROUNDS = 40
-_TRYING_SHARE = 0.01
+_TRYING_SHARE = 0.02
 _USED_SHARE = 0.5
 _UP = 2.0
 _DOWN = 0.5
@@ -83,6 +88,7 @@ class ConcurrencyPolicy:
         "_least",
         "_most",
         "_next_probe_s",
+        "_noise",
         "_pause_s",
         "_plan",
         "_round_s",
@@ -110,10 +116,11 @@ class ConcurrencyPolicy:
         self._cost_s = 0.0
         self._next_probe_s = now_s
         self._strange = 0
+        self._noise = 0.0
         self._idle_calls = 0
         self._round_s = 0.0
         self._fresh = True
-        self.meter = RateMeter(now_s)
+        self.meter = RateMeter(now_s, start)
 
     def finished(self, *, calls: int, items: int, started_s: float, in_flight: int, now_s: float) -> None:
         """Count calls that ended together. Cheap: the hot path calls it for every batch."""
@@ -121,10 +128,10 @@ class ConcurrencyPolicy:
         if in_flight < self.value * _USED_SHARE:
             self._idle_calls += calls
 
-    def ready(self, now_s: float) -> bool:
+    @property
+    def ready(self) -> bool:
         """True when `decide` has something to judge by: a round under the present setting has ended."""
-        meter = self.meter
-        return meter.calls >= self.value and meter.opened_s is not None and now_s - meter.opened_s >= _LEAST_S
+        return self.meter.lasted_s >= _LEAST_S
 
     def restart(self, now_s: float) -> None:
         """Measure anew, since something else (the items of a batch) has changed; what was being tried is dropped."""
@@ -132,7 +139,7 @@ class ConcurrencyPolicy:
             self.probing, self.value = False, self.best
             self._plan = [_UP]
             self._pause(now_s)
-        self.meter = RateMeter(now_s)
+        self.meter = RateMeter(now_s, self.value)
         self._idle_calls = 0
         self.best_rate = None
         self._fresh = True
@@ -162,52 +169,64 @@ class ConcurrencyPolicy:
             now_s: Monotonic time, seconds.
             may_grow: False near the memory limit: nothing is tried upward.
         """
-        meter, rate = self.meter, self.meter.rate(now_s)
+        meter, rate = self.meter, self.meter.rate
         if rate <= 0:
             return None
-        enough = self._is_enough(now_s)
-        self._round_s = (now_s - (meter.opened_s or now_s)) * self.value / meter.calls
+        enough = self._is_enough()
+        self._round_s = meter.lasted_s * self.value / meter.calls
         if not self.probing:
             return self._judge_baseline(rate, now_s, enough=enough, may_grow=may_grow)
         gain = rate / self.best_rate if self.best_rate else 1.0
         if not enough and not (gain >= _CLEAR_GAIN and self._factor > 1) and gain > _CLEAR_LOSS:
             return None
-        return self._keep(rate, now_s) if gain >= _MARGIN else self._step_back(rate, now_s)
+        return self._keep(rate, now_s) if gain >= self._margin else self._step_back(rate, now_s)
 
-    def _is_enough(self, now_s: float) -> bool:
+    def _is_enough(self) -> bool:
         """True when the measurement bears a verdict on a small gain."""
-        meter = self.meter
-        lasted_s = now_s - (meter.opened_s if meter.opened_s is not None else now_s)
-        rounds = meter.calls >= _ROUNDS * self.value
-        return rounds and lasted_s >= _VERDICT_S and (meter.calls >= _LEAST_CALLS or lasted_s >= _PATIENCE_S)
+        calls, lasted_s = self.meter.calls, self.meter.lasted_s
+        rounds = calls >= _ROUNDS * self.value
+        return rounds and lasted_s >= _VERDICT_S and (calls >= _LEAST_CALLS or lasted_s >= _PATIENCE_S)
+
+    def _is_enough_to_try(self) -> bool:
+        """True when the measurement bears comparing a large gain with."""
+        return self.meter.calls >= _LEAST_TO_TRY or self.meter.lasted_s >= _PATIENCE_S
 
     def _judge_baseline(self, rate: float, now_s: float, *, enough: bool, may_grow: bool) -> ConcurrencyChange | None:
         """Measure the present setting; then try another one if that is due."""
-        if not enough and not self._fresh:
+        if not enough and not (self._fresh and self._is_enough_to_try()):
             return None
-        self._watch_for_change(rate, now_s)
+        if self.best_rate is None or not self._fresh:  # else it has just been measured, and kept
+            self.best, self.best_rate = self.value, self._watch_for_change(rate, now_s)
         self._fresh = False
         idle = self._idle_calls > self.meter.calls // 2
-        self.best, self.best_rate = self.value, rate
         if now_s >= self._next_probe_s and not idle:
             change = self._probe(now_s, may_grow=may_grow)
             if change is not None:
                 return change
-        self.meter = RateMeter(self.meter.since_s)
-        self.meter.opened_s = now_s
+        self.meter.reopen(now_s)
         self._idle_calls = 0
         return None
 
-    def _watch_for_change(self, rate: float, now_s: float) -> None:
-        """A rate that moved by itself, twice in a row, says that the world has changed: search again soon."""
+    @property
+    def _margin(self) -> float:
+        """The least gain that counts: 5 %, or more where the rate moves as much by itself."""
+        return max(_MARGIN, 1 + _NOISE_MARGINS * self._noise)
+
+    def _watch_for_change(self, rate: float, now_s: float) -> float:
+        """Return the rate of the present setting, smoothed; search again soon where it has changed by itself."""
         old = self.best_rate
-        if old is not None and not old / _CHANGED < rate < old * _CHANGED:
-            self._strange += 1
-            if self._strange >= 2:
-                self._strange, self._pause_s, self._tried_down, self._plan = 0, _FIRST_PAUSE_S, False, [_UP]
-                self._next_probe_s = now_s
-        else:
+        if old is None:
+            return rate
+        moved = abs(rate / old - 1)
+        self._noise += _SMOOTHING * (min(_MOST_NOISE, moved) - self._noise)
+        if moved < _CHANGED:
             self._strange = 0
+            return (old + rate) / 2
+        self._strange += 1
+        if self._strange >= 2:
+            self._strange, self._pause_s, self._tried_down, self._plan = 0, _FIRST_PAUSE_S, False, [_UP]
+            self._next_probe_s = now_s
+        return rate
 
     def _probe(self, now_s: float, *, may_grow: bool) -> ConcurrencyChange | None:
         """Try the next setting of the plan; None where there is no other setting in that direction."""
@@ -240,7 +259,7 @@ class ConcurrencyPolicy:
         baseline = self.best_rate
         if baseline:
             self._cost_s += max(0.0, 1 - rate / baseline) * (now_s - self.meter.since_s)
-        lost = baseline is not None and rate * _MARGIN < baseline
+        lost = baseline is not None and rate * self._margin < baseline
         self._move(self.best, now_s)
         self.probing, self.best_rate = False, baseline
         if self._factor == _UP and not self._tried_down:
@@ -259,12 +278,13 @@ class ConcurrencyPolicy:
             self._pause(now_s)
 
     def _pause(self, now_s: float) -> None:
-        """Wait for the next try: longer each time, and so long that what was lost by trying stays about 1 %."""
-        self._next_probe_s = now_s + max(self._pause_s, _PAUSE_ROUNDS * self._round_s, self._cost_s / _TRYING_SHARE)
+        """Wait for the next try: longer each time, and so long that what was lost by trying stays about 2 %."""
+        least_s = min(_LONGEST_PAUSE_S, self._cost_s / _TRYING_SHARE)
+        self._next_probe_s = now_s + max(self._pause_s, _PAUSE_ROUNDS * self._round_s, least_s)
         self._cost_s = 0.0
         self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s)
 
     def _move(self, target: int, now_s: float) -> None:
         self.value = target
-        self.meter = RateMeter(now_s)
+        self.meter = RateMeter(now_s, self.value)
         self._idle_calls = 0

@@ -102,6 +102,7 @@ class CostModel:
         self._new_rows = 0
         self._jumps: deque[float] = deque(maxlen=_GUARD_JUMPS)
         self._excess = 0.0
+        self._used = 0.0
         self._windows = 0
         self._record_bytes = inf
 
@@ -128,10 +129,10 @@ class CostModel:
         if self.anchor_bytes is None or start_bytes < self.anchor_bytes:
             self.anchor_bytes = start_bytes
         if not loads:
-            self._excess = 0.0
+            self._excess = self._used = 0.0
             return
         used = max(0.0, peak_bytes - self.anchor_bytes)
-        self._watch_jump(used - self.predict_bytes(loads, calls))
+        self._watch_jump(used, self.predict_bytes(loads, calls))
         least = max(GREW_BYTES, GREW_SHARE * used)
         if peak_bytes > min(start_bytes, self._record_bytes) + least:
             self.quiet_windows = 0
@@ -190,15 +191,18 @@ class CostModel:
             found = self._ratios[operation] = Ratios()
         return found
 
-    def _watch_jump(self, excess: float) -> None:
-        """Note how far use above prediction rose since the window before."""
+    def _watch_jump(self, used: float, predicted: float) -> None:
+        """Note how far use rose above prediction since the window before.
+
+        Only what use itself rose by counts: where memory is kept, prediction falls with the load and use doesn't.
+        """
         self._windows += 1
-        excess = max(0.0, excess)
+        excess = max(0.0, used - predicted)
         if self._windows > 2 * _RUN:
-            self._jumps.append(max(0.0, excess - self._excess))
+            self._jumps.append(max(0.0, min(excess - self._excess, used - self._used)))
             if self._windows % 16 == 0:
                 self.guard_bytes = _GUARD_FACTOR * percentile(self._jumps, _GUARD_SHARE)
-        self._excess = excess
+        self._excess, self._used = excess, used
 
     def _fit(self, now_s: float) -> None:
         """Fit bytes per weight and per call jointly, where the rows can tell them apart."""

@@ -47,8 +47,8 @@ class SizeView:
     """Most items that end within `max_batch_s`; None where unknown."""
     full: bool = True
     """The last batch was at least half full."""
-    may_grow: bool = True
-    """Use is below the watermark from which nothing grows."""
+    hold: Reason | None = None
+    """Why it must not grow now; None where it may."""
     climbing: bool = False
     """Use is over the watermark from which sizes shrink, and still rising."""
 
@@ -70,6 +70,8 @@ def next_batch_size(view: SizeView, bounds: SizeBounds) -> SizeChoice:
         view: What is known now.
         bounds: What the settings allow; never crossed.
     """
+    if view.current < bounds.least:
+        return SizeChoice(bounds.least, Reason.BOUND)
     most = float(bounds.most) if bounds.most is not None else inf
     ceiling = min(_shrink_target(view), (most, Reason.BOUND), key=lambda each: each[0])
     if ceiling[0] < view.current:
@@ -128,11 +130,11 @@ def _shrink(view: SizeView, ceiling: tuple[float, Reason], bounds: SizeBounds) -
 def _grow(view: SizeView, target: tuple[float, Reason], bounds: SizeBounds) -> SizeChoice:
     items = max(bounds.least, int(target[0]))
     if items <= view.current:
-        return SizeChoice(max(bounds.least, view.current), target[1])
+        return SizeChoice(view.current, target[1])
     if not view.full:
         return SizeChoice(view.current, Reason.NOT_FULL)
-    if not view.may_grow:
-        return SizeChoice(view.current, Reason.PRESSURE)
+    if view.hold is not None:
+        return SizeChoice(view.current, view.hold)
     if items < view.current * (1 + _DEAD_BAND):
         return SizeChoice(view.current, target[1])
     return SizeChoice(items, target[1])

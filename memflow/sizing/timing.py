@@ -10,6 +10,7 @@ are kept by size, so that a job that has settled on one size keeps the contrast 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from math import inf
 from statistics import median
 
@@ -20,6 +21,7 @@ __all__ = ["RateMeter", "TimeModel"]
 _BINS = 9
 _BIN_POINTS = 11
 _RUN = 5
+_OLDER = 3
 _CHANGED = 1.3
 _LEAST_FIXED_S = 20e-6
 
@@ -62,11 +64,11 @@ class TimeModel:
         """(a, b) in seconds and seconds an item; None until two sizes were seen."""
         if self._stale:
             self._stale = False
-            self._line = self._fit()
-            if self._line is not None and self._has_changed(self._line):
+            self._line = self._fit(self._bins)
+            if self._has_changed():
                 newest = next(reversed(self._bins))
                 self._bins = {newest: deque(list(self._bins[newest])[-_RUN:], maxlen=_BIN_POINTS)}
-                self._line, self._knee_ratio = self._fit(), None
+                self._line, self._knee_ratio = self._fit(self._bins), None
         return self._line
 
     @property
@@ -95,47 +97,80 @@ class TimeModel:
         points = [items * seconds / taken for each in self._bins.values() for items, taken in each if taken > 0]
         return max(1.0, median(points)) if points else None
 
-    def _fit(self) -> tuple[float, float] | None:
-        groups = {sum(n for n, _ in each) / len(each): [s for _, s in each] for each in self._bins.values()}
+    @staticmethod
+    def _fit(bins: Mapping[int, deque[tuple[int, float]]]) -> tuple[float, float] | None:
+        groups = {sum(n for n, _ in each) / len(each): [s for _, s in each] for each in bins.values()}
         return fit_line(groups)
 
-    def _has_changed(self, line: tuple[float, float]) -> bool:
-        """True when the newest timings of the size in use all lie on one side of the line, far away."""
-        newest = list(self._bins[next(reversed(self._bins))])[-_RUN:]
-        if len(newest) < _RUN:
+    def _has_changed(self) -> bool:
+        """True when the newest timings all lie on one side of what came before, far away."""
+        newest = next(reversed(self._bins))
+        points = list(self._bins[newest])
+        recent, older = points[-_RUN:], points[:-_RUN]
+        if len(recent) < _RUN:
             return False
-        shares = [seconds / max(1e-9, line[0] + line[1] * items) for items, seconds in newest]
+        if len(older) >= _OLDER:
+            usual_s = median(seconds for _, seconds in older)
+            shares = [seconds / max(1e-9, usual_s) for _, seconds in recent]
+        else:
+            line = self._fit({key: each for key, each in self._bins.items() if key != newest})
+            if line is None:
+                return False
+            shares = [seconds / max(1e-9, line[0] + line[1] * items) for items, seconds in recent]
         return min(shares) > _CHANGED or max(shares) < 1 / _CHANGED
 
 
 class RateMeter:
     """Items a second over whole rounds of the calls in flight.
 
-    The meter opens with the first call to end that was started under the present setting, and doesn't count it: calls
-    that were started together end together, and from one such moment to the next lies a whole number of rounds.
+    Calls that were started together end together, so that a rate taken at any moment may count a burst more or less.
+    The meter opens with the first call to end that was started under the present setting, doesn't count it, and takes
+    its figures each time as many calls have ended as are in flight.
 
     Args:
         since_s: When the present setting came into force, monotonic seconds.
+        in_flight: Calls in flight: a round.
+
+    Attributes:
+        opened_s: when it opened; None before.
+        calls: calls that ended in whole rounds.
+        lasted_s: how long those rounds took, seconds.
     """
 
-    __slots__ = ("calls", "items", "opened_s", "since_s")
+    __slots__ = ("_counted", "_items", "_next", "_round", "_round_items", "calls", "lasted_s", "opened_s", "since_s")
 
-    def __init__(self, since_s: float) -> None:
+    def __init__(self, since_s: float, in_flight: int) -> None:
         self.since_s = since_s
         self.opened_s: float | None = None
         self.calls = 0
-        self.items = 0
+        self.lasted_s = 0.0
+        self._round = self._next = in_flight
+        self._counted = 0
+        self._items = 0
+        self._round_items = 0
 
     def add(self, calls: int, items: int, started_s: float, now_s: float) -> None:
         """Count calls that ended now."""
-        if self.opened_s is not None:
-            self.calls += calls
-            self.items += items
-        elif started_s >= self.since_s:
-            self.opened_s = now_s
+        if self.opened_s is None:
+            if started_s >= self.since_s:
+                self.opened_s = now_s
+            return
+        self._counted += calls
+        self._items += items
+        if self._counted >= self._next:
+            self.calls = self._counted
+            self.lasted_s = now_s - self.opened_s
+            self._round_items = self._items
+            self._next = self._counted + self._round
 
-    def rate(self, now_s: float) -> float:
-        """Return items a second since the meter opened; 0 before."""
-        if self.opened_s is None or now_s <= self.opened_s:
-            return 0.0
-        return self.items / (now_s - self.opened_s)
+    def reopen(self, now_s: float) -> None:
+        """Begin anew under the same setting."""
+        self.opened_s = now_s
+        self.calls = self._counted = self._items = self._round_items = 0
+        self.lasted_s = 0.0
+        self._next = self._round
+
+    @property
+    def rate(self) -> float:
+        """Items a second over the whole rounds so far; 0 before the first has ended."""
+        return self._round_items / self.lasted_s if self.lasted_s > 0 else 0.0

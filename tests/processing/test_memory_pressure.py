@@ -1,0 +1,356 @@
+"""Calls while memory is short, with memory that follows what the functions hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from memflow.exceptions import BatchFailed, MemoryPressureError
+from memflow.processing.processor import BatchProcessor
+from memflow.settings import (
+    BatchOptimizerSettings,
+    BatchProcessorSettings,
+    HeapAnalyzerSettings,
+    MemflowSettings,
+    MemoryManagerSettings,
+)
+from memflow.testing import ScriptedProbe, make_processor
+from tests.processing.parts import GIB, MIB, settle
+from tests.processing.test_processor import METHODS, check_quiet, double, through
+
+
+class Machine:
+    """Memory in which items hold bytes while they run, beside what others hold."""
+
+    def __init__(self, *, limit: int = GIB, others: int = 100 * MIB) -> None:
+        self.others = others
+        self.held = 0
+        self.most = 0
+        self.probe = ScriptedProbe(self._in_use, limit=limit, source="the script")
+
+    def _in_use(self, now_s: float) -> int:
+        return self.others + self.held
+
+    def working(self, each: Callable[[Any], int], *, rounds: int = 3) -> Any:
+        """A function of one item that holds `each(item)` bytes for a few rounds of the loop."""
+
+        async def work(item: Any) -> Any:
+            self.held += each(item)
+            self.most = max(self.most, self.others + self.held)
+            try:
+                await settle(rounds)
+            finally:
+                self.held -= each(item)
+            return item
+
+        return work
+
+    def processor(self, *, memory_manager: dict[str, Any] | None = None, **overrides: Any) -> BatchProcessor:
+        manager = {"boundary_interval_s": 0, "auto_gc": False, "sample_interval_s": 0.002, **(memory_manager or {})}
+        settings = MemflowSettings(
+            memory_manager=MemoryManagerSettings(**manager),
+            heap_analyzer=HeapAnalyzerSettings(),
+            batch_optimizer=BatchOptimizerSettings(),
+            batch_processor=BatchProcessorSettings(),
+        )
+        return make_processor(self.probe, settings=settings, **overrides)
+
+
+# ---- never past the limit ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("each", [1 * MIB, 60 * MIB, 120 * MIB, 300 * MIB, 700 * MIB])
+@pytest.mark.parametrize("hinted", [False, True])
+def test_items_stay_within_the_limit_and_run_side_by_side(run, each: int, hinted: bool) -> None:
+    async def main() -> None:
+        machine = Machine()
+        async with machine.processor(concurrency=8) as processor:
+            hint = (lambda item: each) if hinted else None
+            work = machine.working(lambda item: each)
+            assert await processor.process(range(150), work, size_hint=hint) == list(range(150))
+            check_quiet(processor)
+        assert machine.most <= GIB
+        assert machine.most >= machine.others + each * min(8, max(1, int(0.5 * GIB // each)))
+
+    run(main)
+
+
+def test_items_of_all_sizes_stay_within_the_limit_when_sizes_are_hinted(run) -> None:
+    sizes = [(7919 * n % 400 + 1) * MIB for n in range(200)]
+
+    async def main() -> None:
+        machine = Machine()
+        async with machine.processor(concurrency=8) as processor:
+            assert await processor.process(sizes, machine.working(int), size_hint=float) == sizes
+            check_quiet(processor)
+        assert machine.most <= GIB
+
+    run(main)
+
+
+# ---- waiting ----------------------------------------------------------------------------------------------------
+
+
+@METHODS
+def test_admission_waits_and_goes_on_when_memory_comes_back(run, method: str) -> None:
+    async def main() -> None:
+        machine = Machine(others=1100 * MIB)
+        async with machine.processor(concurrency=4, batch_size=4) as processor:
+
+            async def give_back() -> None:
+                while not processor.statistics().waits:
+                    await anyio.sleep(0.001)
+                statistics = processor.statistics()
+                assert statistics.level == "stop"
+                assert statistics.items_done == 0
+                machine.others = 100 * MIB
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(give_back)
+                assert await through(processor, method, range(50)) == [2 * n for n in range(50)]
+            statistics = processor.statistics()
+            assert statistics.waits >= 1
+            assert statistics.waited_s > 0
+            check_quiet(processor)
+
+    run(main)
+
+
+@METHODS
+def test_no_memory_for_too_long_is_an_error_with_the_numbers(run, method: str) -> None:
+    async def main() -> None:
+        machine = Machine(others=1100 * MIB)
+        async with machine.processor(admission_timeout_s=0.02, process_name="job") as processor:
+            with pytest.raises(MemoryPressureError) as caught:
+                await through(processor, method, range(50))
+            error = caught.value
+            assert error.operation.startswith("job.")
+            assert (error.in_use_bytes, error.limit_bytes, error.limit_source) == (1100 * MIB, GIB, "the script")
+            assert error.waited_s >= 0.02
+            assert "1.07 GiB" in str(error) or "1.1 GiB" in str(error)
+            assert processor.statistics().items_done == 0
+            check_quiet(processor)
+
+    run(main)
+
+
+def test_a_hint_larger_than_the_limit_is_refused_at_once(run) -> None:
+    async def main() -> None:
+        machine = Machine()
+        async with machine.processor(admission_timeout_s=60) as processor:
+            work = machine.working(int)
+            await processor.process([100 * MIB] * 20, work, size_hint=float)
+            with pytest.raises(MemoryPressureError) as caught:
+                await processor.process([100 * MIB, 100 * GIB], work, size_hint=float)
+            assert caught.value.waited_s < 5
+            assert caught.value.requested_bytes > GIB
+            check_quiet(processor)
+
+    run(main)
+
+
+def test_batches_are_split_when_they_no_longer_fit(run) -> None:
+    async def main() -> None:
+        machine, sizes = Machine(), []
+
+        async def work(items: list[int]) -> list[int]:
+            sizes.append(len(items))
+            machine.held += 20 * MIB * len(items)
+            machine.most = max(machine.most, machine.others + machine.held)
+            await settle(3)
+            machine.held -= 20 * MIB * len(items)
+            if len(sizes) == 8:
+                machine.others = 650 * MIB
+            return items
+
+        async with machine.processor(batch_size=16, concurrency=1, auto_optimize=False) as processor:
+            assert await processor.process_batches(range(16 * 16), work) == list(range(16 * 16))
+            check_quiet(processor)
+        assert sizes[:8] == [16] * 8
+        assert max(sizes[8:]) < 16
+        assert machine.most <= GIB
+
+    run(main)
+
+
+def test_one_item_at_a_time_while_memory_is_nearly_full(run) -> None:
+    async def main() -> None:
+        machine, running, most = Machine(others=1000 * MIB), 0, 0
+
+        async def work(item: int) -> int:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await settle(3)
+            running -= 1
+            return item
+
+        async with machine.processor(concurrency=8) as processor:
+            assert await processor.process(range(20), work) == list(range(20))
+            assert most == 1
+            assert processor.statistics().waits > 0
+            check_quiet(processor)
+
+    run(main)
+
+
+def test_collection_is_tried_while_waiting(run) -> None:
+    async def main() -> None:
+        machine = Machine(others=1100 * MIB)
+        manager = {"auto_gc": True, "trim": False}
+        async with machine.processor(memory_manager=manager, admission_timeout_s=0.05) as processor:
+            with pytest.raises(MemoryPressureError):
+                await processor.process(range(5), double)
+            assert processor.statistics().reclaims >= 1
+
+    run(main)
+
+
+def test_two_calls_share_the_memory_there_is(run) -> None:
+    async def main() -> None:
+        machine = Machine()
+        async with machine.processor(concurrency=6) as processor:
+            work = machine.working(lambda item: 80 * MIB)
+            async with anyio.create_task_group() as group:
+                for operation in ("a", "b"):
+                    group.start_soon(_process, processor, work, operation)
+            check_quiet(processor)
+        assert machine.most <= GIB
+
+    run(main)
+
+
+async def _process(processor: BatchProcessor, work: Any, operation: str) -> None:
+    assert await processor.process(range(100), work, operation=operation) == list(range(100))
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
+@METHODS
+def test_without_monitoring_nothing_is_read(run, method: str) -> None:
+    async def main() -> None:
+        machine = Machine(others=2 * GIB)
+        async with machine.processor(memory_monitoring=False) as processor:
+            assert await through(processor, method, range(50)) == [2 * n for n in range(50)]
+            assert (machine.probe.reads, machine.probe.limits) == (0, 0)
+            statistics = processor.statistics()
+            assert (statistics.limit_bytes, statistics.limit_source, statistics.level) == (0, "", "normal")
+            check_quiet(processor)
+
+    run(main)
+
+
+def test_readings_go_on_while_one_long_item_runs_and_end_with_it(run) -> None:
+    async def main() -> None:
+        machine = Machine()
+        async with machine.processor() as processor:
+
+            async def work(item: int) -> int:
+                before = machine.probe.reads
+                with anyio.fail_after(10):
+                    while machine.probe.reads < before + 5:
+                        await anyio.sleep(0.002)
+                return item
+
+            assert await processor.process([1], work) == [1]
+            reads = machine.probe.reads
+            await anyio.sleep(0.02)
+            assert machine.probe.reads == reads
+
+    run(main)
+
+
+def test_readings_go_on_when_the_call_that_began_first_ends_first(run) -> None:
+    async def main() -> None:
+        machine = Machine()
+        async with machine.processor() as processor:
+
+            async def work(go_on: anyio.Event) -> None:
+                await go_on.wait()
+
+            first, second = anyio.Event(), anyio.Event()
+            async with anyio.create_task_group() as group:
+                group.start_soon(processor.process, [first], work)
+                await settle()
+                group.start_soon(processor.process, [second], work)
+                await settle()
+                first.set()
+                await settle(50)
+                before = machine.probe.reads
+                with anyio.fail_after(10):
+                    while machine.probe.reads < before + 5:
+                        await anyio.sleep(0.002)
+                second.set()
+            check_quiet(processor)
+
+    run(main)
+
+
+@METHODS
+@pytest.mark.parametrize("good_reads", [0, 1, 2, 5])
+def test_a_probe_that_fails_ends_the_call_bare(run, method: str, good_reads: int) -> None:
+    async def main() -> None:
+        probe = ScriptedProbe([*([100 * MIB] * good_reads), OSError("no /proc")])
+        async with make_processor(probe, concurrency=3, batch_size=3, auto_optimize=False) as processor:
+            with pytest.raises(OSError, match="no /proc"):
+                await through(processor, method, range(100))
+            probe.set(100 * MIB)
+            check_quiet(processor)
+            assert await through(processor, method, range(10)) == [2 * n for n in range(10)]
+
+    run(main)
+
+
+def test_a_probe_that_fails_between_batches_ends_the_call_bare(run) -> None:
+    async def main() -> None:
+        machine = Machine()
+        async with machine.processor() as processor:
+
+            async def work(item: int) -> int:
+                machine.probe.set(OSError("no /proc"))
+                await anyio.sleep(60)
+                return item
+
+            with pytest.raises(OSError, match="no /proc"):
+                await processor.process([1], work)
+            machine.probe.set(0)
+            check_quiet(processor)
+
+    run(main)
+
+
+def test_a_failure_under_pressure_is_still_the_function_s(run) -> None:
+    async def main() -> None:
+        machine = Machine(others=1000 * MIB)
+        async with machine.processor() as processor:
+
+            async def broken(item: int) -> int:
+                raise MemoryError("too much")
+
+            with pytest.raises(BatchFailed) as caught:
+                await processor.process(range(5), broken)
+            assert isinstance(caught.value.exceptions[0], MemoryError)
+            check_quiet(processor)
+
+    run(main)
+
+
+def test_the_limit_may_move_while_working(run) -> None:
+    async def main() -> None:
+        machine = Machine(others=500 * MIB)
+        manager = {"limit_refresh_s": 0.001}
+        async with machine.processor(concurrency=1, memory_manager=manager) as processor:
+
+            async def work(item: int) -> int:
+                machine.probe.limit_bytes = 2 * GIB if item >= 5 else GIB
+                await anyio.sleep(0.002)
+                return item
+
+            await processor.process(range(10), work)
+            assert processor.statistics().limit_bytes == 2 * GIB
+
+    run(main)

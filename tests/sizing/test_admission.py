@@ -1,0 +1,275 @@
+"""Reservations: the rule case by case, and its promises under any sequence of steps."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+
+from memflow.memory.readings import MemoryReading
+from memflow.sizing.admission import Admission, Refusal, RefusalReason
+
+LIMIT = 1000
+
+
+def reading(in_use, *, time_s=0.0, limit=LIMIT):
+    return MemoryReading(time_s, in_use, in_use, in_use, limit)
+
+
+def ask(admission, count, in_use=100, *, now_s=0.0, read_s=None, limit=LIMIT, **more):
+    seen = reading(in_use, time_s=now_s if read_s is None else read_s, limit=limit)
+    return admission.try_reserve(count, reading=seen, now_s=now_s, **more)
+
+
+def test_what_fits_is_promised_and_given_back_once():
+    admission = Admission()
+    held = ask(admission, 400)
+    assert (admission.reserved_bytes, admission.holders, held.bytes) == (400, 1, 400)
+    held.release()
+    held.release()
+    assert (admission.reserved_bytes, admission.holders, held.bytes) == (0, 0, 0)
+
+
+def test_a_refusal_says_what_was_asked_and_changes_nothing():
+    admission = Admission()
+    ask(admission, 600)
+    refusal = ask(admission, 200)
+    assert refusal == Refusal(200, 600, 100, LIMIT, RefusalReason.BUDGET)
+    assert not refusal.hopeless
+    assert (admission.reserved_bytes, admission.holders) == (600, 1)
+
+
+def test_promises_count_before_anything_is_allocated():
+    admission = Admission()
+    ask(admission, 400)
+    assert isinstance(ask(admission, 400, 100, now_s=60.0), Refusal)  # still only 100 in use
+
+
+def test_use_beyond_promises_counts():
+    admission = Admission()
+    ask(admission, 100)
+    assert isinstance(ask(admission, 100, 800, now_s=60.0), Refusal)
+
+
+def test_what_was_admitted_since_the_reading_is_added_to_it():
+    admission = Admission()
+    ask(admission, 1, 500)
+    ask(admission, 300, 500, now_s=1.0)
+    assert isinstance(ask(admission, 100, 500, now_s=1.001, base_bytes=0), Refusal)
+    # a reading taken later shows it
+    assert not isinstance(ask(admission, 40, 800, now_s=1.1, base_bytes=0), Refusal)
+
+
+def test_what_the_allocator_hands_out_again_is_not_in_the_way():
+    admission = Admission()
+    assert isinstance(ask(admission, 300, 800, base_bytes=100), Refusal)
+    assert not isinstance(ask(admission, 300, 800, base_bytes=100, reusable_bytes=500), Refusal)
+
+
+def test_a_guard_is_kept_free_once_not_for_each():
+    admission = Admission()
+    admitted = [ask(admission, 50, guard_bytes=300) for _ in range(12)]
+    assert sum(not isinstance(each, Refusal) for each in admitted) == 9  # 100 + 9 * 50 + 300 <= 850
+
+
+def test_one_item_may_run_alone_up_to_the_limit_itself():
+    admission = Admission()
+    assert isinstance(ask(admission, 880), Refusal)
+    alone = ask(admission, 880, single=True)
+    assert isinstance(ask(admission, 1, single=True), Refusal)
+    alone.release()
+    assert isinstance(ask(admission, 901, single=True), Refusal)
+
+
+def test_what_exceeds_the_whole_limit_is_hopeless():
+    refusal = ask(Admission(), LIMIT + 1, single=True)
+    assert (refusal.reason, refusal.hopeless) == (RefusalReason.TOO_LARGE, True)
+    assert not ask(Admission(), LIMIT + 1).hopeless  # a batch can still be split
+
+
+def test_work_of_unknown_size_is_seen_to_be_in_flight():
+    admission = Admission()
+    ask(admission, 0)
+    assert admission.holders == 1
+    assert isinstance(ask(admission, 880, single=True), Refusal)
+
+
+def test_a_reservation_shrinks_and_never_grows():
+    admission = Admission()
+    held = ask(admission, 400)
+    held.shrink(150)
+    held.shrink(300)
+    assert admission.reserved_bytes == held.bytes == 150
+    held.shrink(-5)
+    assert admission.reserved_bytes == 0
+    held.release()
+    held.shrink(10)
+    assert admission.reserved_bytes == admission.holders == 0
+
+
+def test_whoever_waits_long_goes_first():
+    admission = Admission(patience_s=0.2)
+    small = [ask(admission, 300), ask(admission, 300)]
+    assert ask(admission, 600, now_s=0.0, waiter="large").reason is RefusalReason.BUDGET
+    small.append(ask(admission, 50, now_s=0.1))  # within patience, small ones may go ahead
+    assert ask(admission, 600, now_s=0.3, waiter="large").reason is RefusalReason.BUDGET
+    assert ask(admission, 50, now_s=0.3).reason is RefusalReason.QUEUED
+    assert ask(admission, 50, now_s=0.3, waiter="other").reason is RefusalReason.QUEUED
+    for each in small:
+        each.release()
+    assert ask(admission, 50, now_s=0.4, waiter="other").reason is RefusalReason.QUEUED
+    assert not isinstance(ask(admission, 600, now_s=0.5, waiter="large"), Refusal)
+    assert not isinstance(ask(admission, 50, now_s=0.5, waiter="other"), Refusal)
+
+
+@pytest.mark.parametrize("leave", ["forget", "silence"])
+def test_whoever_gives_up_is_in_nobody_s_way(leave):
+    admission = Admission()
+    ask(admission, 700)
+    ask(admission, 600, waiter="large")
+    ask(admission, 600, now_s=0.5, waiter="large")
+    assert isinstance(ask(admission, 10, now_s=0.5), Refusal)
+    if leave == "forget":
+        admission.forget("large")
+        assert not isinstance(ask(admission, 10, now_s=0.5), Refusal)
+    else:
+        assert not isinstance(ask(admission, 10, now_s=2.0), Refusal)
+
+
+def test_open_while_everything_fits_with_ease_with_two_thresholds():
+    admission = Admission()
+    assert not admission.open
+    for in_use, is_open in ((100, False), (99, True), (150, True), (199, True), (200, False), (150, False)):
+        admission.update(reading(in_use), in_flight_bytes=0, potential_bytes=501)
+        assert admission.open is is_open
+    admission.update(reading(10), in_flight_bytes=0, potential_bytes=None)
+    assert not admission.open
+
+
+def test_work_that_went_by_while_open_counts_when_closed():
+    admission = Admission()
+    admission.update(reading(100), in_flight_bytes=600, potential_bytes=2000)
+    assert isinstance(ask(admission, 200, 100, base_bytes=100), Refusal)
+    assert isinstance(ask(admission, 880, 100, base_bytes=100, single=True), Refusal)  # it would not be alone
+
+
+class Ledger(RuleBasedStateMachine):
+    """Batches of right predictions come and go over memory that they allocate late, and that others share."""
+
+    held = Bundle("held")
+
+    def __init__(self):
+        super().__init__()
+        self.admission = Admission(settle_s=0.05)
+        self.now_s = 0.0
+        self.mine = {}  # reservation -> [promised, allocated, alone]
+        self.waits_s = {}
+        self.base = 100
+
+    def use(self):
+        return self.base + sum(allocated for _, allocated, _ in self.mine.values())
+
+    def try_one(self, size, **more):
+        return ask(self.admission, size, self.use(), now_s=self.now_s, base_bytes=self.base, **more)
+
+    @rule(target=held, size=st.integers(1, 700), single=st.booleans())
+    def start(self, size, single):
+        before = (self.admission.reserved_bytes, self.admission.holders)
+        alone = not self.mine
+        answer = self.try_one(size, single=single)
+        if isinstance(answer, Refusal):
+            assert (self.admission.reserved_bytes, self.admission.holders) == before
+            assert not (alone and single and self.base + size <= LIMIT), "one item may always run alone"
+            return None
+        self.mine[answer] = [size, 0, alone and single]
+        return answer
+
+    @rule(reservation=held, share=st.floats(0, 1))
+    def allocate(self, reservation, share):
+        if reservation in self.mine:
+            promised, allocated, alone = self.mine[reservation]
+            self.mine[reservation] = [promised, max(allocated, int(share * promised)), alone]
+
+    @rule(reservation=held, part=st.floats(0, 1))
+    def finish_some(self, reservation, part):
+        if reservation in self.mine:
+            promised, allocated, alone = self.mine[reservation]
+            left = int(part * promised)
+            reservation.shrink(left)
+            self.mine[reservation] = [left, min(allocated, left), alone]
+
+    @rule(reservation=consumes(held))
+    def end(self, reservation):
+        if reservation is not None:
+            reservation.release()
+            reservation.release()
+            self.mine.pop(reservation, None)
+
+    @rule(seconds=st.floats(0.001, 0.3))
+    def wait(self, seconds):
+        self.now_s += seconds
+
+    @precondition(lambda self: not self.mine)
+    @rule(size=st.integers(1, 750))
+    def something_always_fits_an_empty_house(self, size):
+        answer = self.try_one(size)
+        assert not isinstance(answer, Refusal)
+        answer.release()
+
+    @invariant()
+    def use_stays_within_the_budget(self):
+        alone = any(each[2] for each in self.mine.values())
+        assert self.use() <= (LIMIT if alone else 0.85 * LIMIT)
+        promised = self.base + sum(each[0] for each in self.mine.values())
+        assert promised <= (LIMIT if alone else 0.85 * LIMIT)
+
+    @invariant()
+    def nothing_leaks(self):
+        assert self.admission.holders == len(self.mine)
+        assert self.admission.reserved_bytes == sum(each[0] for each in self.mine.values())
+        assert self.admission._pending_bytes >= 0
+
+    def teardown(self):
+        for each in self.mine:
+            each.release()
+        assert (self.admission.reserved_bytes, self.admission.holders, self.admission._pending_bytes) == (0, 0, 0)
+
+
+TestLedger = Ledger.TestCase
+
+
+class Crowd(RuleBasedStateMachine):
+    """A large batch waits while small ones keep coming: it gets its turn as soon as those in flight have ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.admission = Admission(patience_s=0.25)
+        self.now_s = 0.0
+        self.mine = []
+        self.waited_s = 0.0
+
+    def ask(self, size, **more):
+        use = 100 + sum(each.bytes for each in self.mine)
+        return ask(self.admission, size, use, now_s=self.now_s, base_bytes=100, **more)
+
+    @rule(sizes=st.lists(st.integers(1, 200), min_size=1, max_size=8), step_s=st.floats(0.01, 0.1))
+    def a_while(self, sizes, step_s):
+        self.now_s += step_s
+        if self.mine:
+            self.mine.pop(0).release()
+        for size in sizes:
+            answer = self.ask(size)
+            if not isinstance(answer, Refusal):
+                self.mine.append(answer)
+        answer = self.ask(600, waiter="large")
+        if isinstance(answer, Refusal):
+            self.waited_s += step_s
+        else:
+            answer.release()
+            self.waited_s = 0.0
+
+    @invariant()
+    def nobody_starves(self):
+        # patience, and then one end at a time for at most 750 batches of a byte
+        assert self.waited_s <= 0.25 + 0.1 * (2 + len(self.mine) + 40)
+
+
+TestCrowd = Crowd.TestCase

@@ -1,0 +1,82 @@
+"""What the program holds between calls, told apart from what the allocator keeps."""
+
+from memflow.memory.readings import AllocatorReading, MemoryReading
+from memflow.sizing.anchor import HeapBaseline
+from memflow.sizing.cost import CostModel
+
+MIB = 1 << 20
+
+
+class Heap:
+    """An allocator that is told what to say."""
+
+    def __init__(self, live=10 * MIB, free=0, blocks=0):
+        self.live, self.free, self.blocks, self.asked = live, free, blocks, 0
+
+    def __call__(self):
+        self.asked += 1
+        return AllocatorReading(self.blocks, self.live, self.free)
+
+
+def reading(rss, time_s=0.0):
+    return MemoryReading(time_s, rss, rss, rss, 10**10)
+
+
+def begun(heap):
+    model, baseline = CostModel(anchor_bytes=100 * MIB), HeapBaseline(heap)
+    baseline.move(model, reading(100 * MIB))
+    return model, baseline
+
+
+def test_what_the_program_came_to_hold_moves_the_anchor():
+    heap = Heap()
+    model, baseline = begun(heap)
+    heap.live += 200 * MIB
+    baseline.move(model, reading(350 * MIB))
+    assert model.anchor_bytes == 300 * MIB
+
+
+def test_what_is_merely_kept_does_not():
+    heap = Heap()
+    model, baseline = begun(heap)
+    baseline.move(model, reading(400 * MIB))
+    assert model.anchor_bytes == 100 * MIB
+
+
+def test_python_blocks_count_little_and_the_anchor_never_exceeds_rss():
+    heap = Heap()
+    model, baseline = begun(heap)
+    heap.blocks = MIB
+    baseline.move(model, reading(500 * MIB))
+    assert model.anchor_bytes == 164 * MIB
+    heap.live += 900 * MIB
+    baseline.move(model, reading(500 * MIB))
+    assert model.anchor_bytes == 500 * MIB
+
+
+def test_what_is_given_back_moves_it_down_again():
+    heap = Heap()
+    model, baseline = begun(heap)
+    heap.live += 200 * MIB
+    baseline.move(model, reading(350 * MIB))
+    heap.live -= 150 * MIB
+    baseline.move(model, reading(350 * MIB))
+    assert model.anchor_bytes == 150 * MIB
+
+
+def test_reusable_is_bounded_by_what_is_resident_and_asked_for_rarely():
+    heap = Heap(free=300 * MIB)
+    model, baseline = begun(heap)
+    asked = heap.asked
+    assert baseline.reusable_bytes(model, reading(500 * MIB, 1.0)) == 225 * MIB
+    assert baseline.reusable_bytes(model, reading(900 * MIB, 1.01)) == 225 * MIB
+    assert heap.asked == asked + 1
+    assert baseline.reusable_bytes(model, reading(180 * MIB, 2.0)) == 60 * MIB  # the rest isn't resident any more
+
+
+def test_an_allocator_that_cannot_tell_changes_nothing():
+    heap = Heap(live=None, free=None)
+    model, baseline = begun(heap)
+    baseline.move(model, reading(400 * MIB))
+    assert model.anchor_bytes == 100 * MIB
+    assert baseline.reusable_bytes(model, reading(400 * MIB, 1.0)) == 0

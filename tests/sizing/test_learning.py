@@ -1,0 +1,76 @@
+"""Windows into costs and room."""
+
+import pytest
+
+from memflow.memory.readings import AllocatorReading, MemoryReading, MemoryWindow
+from memflow.memory.state import MemoryState
+from memflow.sizing.learning import Learning
+from memflow.sizing.operation import Operation
+
+MIB = 1 << 20
+BASE = 100 * MIB
+
+
+@pytest.fixture
+def learning(monkeypatch):
+    monkeypatch.setattr(MemoryState, "allocator", lambda self: AllocatorReading(0, 10 * MIB, 64 * MIB))
+    return Learning(MemoryState(), debug=False)
+
+
+def window(used=0, loads=None, *, time_s=0.0, others=0, limit=1000 * MIB, start=BASE):
+    reading = MemoryReading(time_s, BASE, BASE + used, BASE + others, limit)
+    return MemoryWindow(start, reading, loads or {}, {"plain": 5}, not loads)
+
+
+def feed(learning, operations, loads, used, batches=5):
+    for number in range(batches):
+        found = window(used, loads, time_s=number * 0.2)
+        learning._state.reading = found.reading
+        learning.observe(found, operations)
+
+
+def test_costs_and_room_follow_from_windows(learning):
+    feed(learning, {"work": Operation("work", "batches")}, {"work": 10.0}, 10 * MIB)
+    assert learning.cost("work").bytes_per_weight == MIB
+    assert learning.base_bytes == BASE
+    assert learning.room_bytes("work", 50) == 400 * MIB
+
+
+def test_what_others_hold_in_the_group_is_no_room(learning):
+    found = window(others=300 * MIB)
+    learning._state.reading = found.reading
+    learning.observe(found, {})
+    assert learning.base_bytes == 400 * MIB
+    assert learning.room_bytes("work", 50) == 100 * MIB
+
+
+def test_what_another_operation_has_in_flight_is_no_room(learning):
+    feed(learning, {}, {"plain": 10.0}, 10 * MIB)
+    feed(learning, {}, {"other": 10.0}, 20 * MIB)
+    feed(learning, {}, {"plain": 10.0, "other": 10.0}, 30 * MIB, batches=1)
+    assert learning.room_bytes("plain", 50) == pytest.approx(380 * MIB, rel=0.02)
+    feed(learning, {}, {"plain": 10.0}, 10 * MIB, batches=1)
+    assert learning.room_bytes("plain", 50) == 400 * MIB
+
+
+def test_before_the_first_reading_nothing_is_known(learning):
+    assert learning.room_bytes("work", 70) is None
+    assert learning.live_room_bytes(70) is None
+    assert learning.in_use_bytes() == 0
+    assert learning.cost("work") is None
+
+
+def test_what_can_be_handed_out_again_is_asked_for_only_when_memory_is_scarce(learning):
+    learning.begin()
+    for time_s, others, reusable in ((0.0, 0, 0), (1.0, 700 * MIB, 48 * MIB), (2.0, 0, 0)):
+        found = window(others=others, time_s=time_s, start=BASE - 64 * MIB)
+        learning._state.reading = found.reading
+        learning.observe(found, {})
+        assert learning.reusable_bytes == reusable
+
+
+def test_live_room_counts_use_and_what_is_reusable(learning):
+    learning.begin()
+    learning._state.reading = window(others=300 * MIB).reading
+    learning.observe(window(others=300 * MIB), {})
+    assert learning.live_room_bytes(50) == 100 * MIB
