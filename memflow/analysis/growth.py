@@ -54,6 +54,8 @@ class _Lows:
     """Floors, the first quarter skipped."""
     by_items: bool
     """True when the items advanced, so that growth is judged along them; along time otherwise."""
+    raw: Series
+    """The samples that the floors were taken from."""
 
     @property
     def xs(self) -> Sequence[float]:
@@ -121,19 +123,20 @@ def _lows(series: Series) -> _Lows | None:
         values = [value - share * load for value, load in zip(series.values, series.in_flight, strict=True)]
         series = Series(series.items, series.times_s, series.in_flight, values)
     lows = floors(series, FLOOR_ROWS)
-    return _Lows(take_rows(lows, range(len(lows) // 4, len(lows))), by_items)
+    raw = take_rows(series, range(len(series) // 4, len(series)))
+    return _Lows(take_rows(lows, range(len(lows) // 4, len(lows))), by_items, raw)
 
 
 def _newest(lows: _Lows) -> _Lows:
     size = len(lows.series)
-    return _Lows(take_rows(lows.series, range(size - size // 3, size)), lows.by_items)
+    return _Lows(take_rows(lows.series, range(size - size // 3, size)), lows.by_items, lows.raw)
 
 
 def _rises(lows: _Lows, min_gain: float) -> bool:
     """All tests at once: large enough, sure (overall, in the last half, in the last third), and not slowing down."""
     xs, ys = lows.xs, lows.ys
     slope = theil_sen(xs, ys)
-    if _gain(lows, slope) <= min_gain:
+    if _gain(lows, slope) <= max(min_gain, _swing(lows, slope)):
         return False
     half, third = len(ys) // 2, len(ys) - len(ys) // 3
     if mann_kendall_z(ys) <= 2.33 or min(mann_kendall_z(ys[half:]), mann_kendall_z(ys[third:])) <= 1.64:
@@ -145,6 +148,18 @@ def _rises(lows: _Lows, min_gain: float) -> bool:
 def _gain(lows: _Lows, slope: float | None = None) -> float:
     slope = theil_sen(lows.xs, lows.ys) if slope is None else slope
     return slope * (lows.xs[-1] - lows.xs[0])
+
+
+def _swing(lows: _Lows, slope: float) -> float:
+    """How far the samples swing about their trend (their middle four fifths).
+
+    What is in flight is explained only as far as its number tells; items of uneven size leave a swing, and a gain that
+    is smaller than that may be no more than larger items for a while.
+    """
+    xs = lows.raw.items if lows.by_items else lows.raw.times_s
+    residuals = sorted(value - slope * x for x, value in zip(xs, lows.raw.values, strict=True))
+    tenth = len(residuals) // 10
+    return residuals[-1 - tenth] - residuals[tenth]
 
 
 def _goes_on(lows: _Lows) -> bool:
@@ -161,8 +176,9 @@ def _growth_finding(
     per_s = {name: theil_sen(each.series.times_s, each.ys) for name, each in rising.items()}
     native, blocks, resident = per_s.get("native_bytes", 0.0), per_s.get("blocks", 0.0), _steady_slope(rss)
     estimate = native + BYTES_PER_BLOCK * blocks
-    # Blocks are counted, not weighed: RSS weighs them, unless what leaks fills up memory that was freed before.
-    certain = max(resident, native + LEAST_BYTES_PER_BLOCK * blocks)
+    # Blocks are counted, not weighed: RSS weighs them, unless what leaks fills up memory that was freed before. The C
+    # library's heap is weighed already: what RSS gains beyond it is not live.
+    certain = max(resident if blocks > 0 else 0.0, native + LEAST_BYTES_PER_BLOCK * blocks)
     rate = _mb_per_min(certain if resident > 0 else estimate)
     if rate <= 0 or rate < least_mb_per_min:
         return None
