@@ -1,12 +1,12 @@
 """How far the estimator of bytes per item is from the truth, on programs whose truth is known.
 
-    python -m benchmarks.estimator --seeds 11..16
+    python -m benchmarks.estimator --seeds 43..48
 
 Runs every workload of `benchmarks.estimator_workloads` with every seed in a process of its own, feeds the windows to
 the estimator that ships (`memflow.sizing.cost.CostModel`) and to those it was compared with, and prints the error after
 5, 20 and 100 batches: the median over the seeds, the median of its absolute value, and the spread.
 
-Seeds 1 to 6 were used for tuning. Report others.
+Seeds 1 to 42 were looked at while the estimator was tuned. Report others.
 
 The others: `field` is the estimator described as the best of 35 in the project's notes (last 40 ratios, the larger of
 the 80th percentile and the mean of the last 5, windows without growth as upper bounds, older evidence discarded only
@@ -14,7 +14,9 @@ upward); `before/after` is what everyone does: RSS after a batch less RSS before
 
 Beside "results kept" stands a large number, left in on purpose: what results of earlier batches take can't be told from
 what items take while calls overlap without a pause. The peak at the load in use is still predicted right, so sizes
-converge on what fits. Of two operations at once, their sum is predicted right, the smaller one alone too high.
+converge on what fits. Of two operations at once, their sum is predicted right, the smaller one alone too high. On small
+blocks and Python objects `field` stays nearer to the bytes asked for, and the one that ships nearer to what is resident,
+which creeps up by a tenth as the heap gets ragged: the limit is about what is resident.
 """
 
 from __future__ import annotations
@@ -185,7 +187,7 @@ def _follow(estimator: Estimator, trace: dict[str, Any], operations: tuple[str, 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default="11..16", help="first..last, both included (default: %(default)s)")
+    parser.add_argument("--seeds", default="43..48", help="first..last, both included (default: %(default)s)")
     parser.add_argument("--only", nargs="*", choices=WORKLOADS, metavar="WORKLOAD", help="some workloads only")
     asked = parser.parse_args()
     first, last = map(int, asked.seeds.split(".."))
@@ -193,7 +195,7 @@ def main() -> None:
     print(
         f"{platform.python_implementation()} {platform.python_version()}, {platform.platform()}, {os.cpu_count()} cores"
     )
-    print(f"seeds {asked.seeds} (tuned on 1..6); error of bytes per item, per cent")
+    print(f"seeds {asked.seeds} (1..42 were seen while tuning); error of bytes per item, per cent")
     print("each cell: median, median |error|, least..most; then median |error| of: field, before/after")
     print(f"{'workload':22} " + " | ".join(f"{f'after {each} batches':^34}" for each in CHECKPOINTS))
     for name in asked.only or WORKLOADS:

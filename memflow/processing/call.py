@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from memflow.exceptions import BatchFailed, SourceFailed
 from memflow.execution.base import AsyncFunction
@@ -88,11 +88,8 @@ class Call:
         self._fatal: BaseException | None = None
         self._group: TaskGroup | None = None
 
-    # ---- life -------------------------------------------------------------------------------------------------
-
     async def run(self) -> None:
         """Run the workers (and the feeder of an async source) until the call is over, then cancel what is left."""
-        await checkpoint_if_cancelled()  # a task begins even in a group that is cancelled already
         source = self._source
         source.on_arrival(self._arrived)
         async with anyio.create_task_group() as self._group:
@@ -116,7 +113,8 @@ class Call:
         if self.crew.parked:
             self.crew.wake(1)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Hand out no more work, and deliver no more than waits already."""
         if not self.ended:
             self.ended = True
             self.finished.set()
@@ -125,9 +123,7 @@ class Call:
 
     def _end_if_done(self) -> None:
         if self._intake.done and not self._open_batches:
-            self._end()
-
-    # ---- batches ----------------------------------------------------------------------------------------------
+            self.end()
 
     @property
     def _room(self) -> int:
@@ -137,6 +133,11 @@ class Call:
     def _crumb(self) -> int:
         """The least room worth acting on: waking a worker for each item would cost more than the item."""
         return self.sizer.batch_size if self.plan.kind == "batches" else min(_CRUMB, self.sizer.concurrency)
+
+    @property
+    def _waits_for_room(self) -> bool:
+        """True while the consumer has no room for all of the batch admitted last; no other may take its place."""
+        return self.current is not None and self.current.given < self.current.size
 
     def freed(self) -> None:
         """Wake a parked worker if the consumer has made room."""
@@ -163,11 +164,14 @@ class Call:
 
     async def wait_batch(self) -> Batch | None:
         """Wait for a batch; None when there will be none, or there are too many workers."""
+        patient = False
         while not self.ended:
-            if self._intake.needs_admission:
+            if self._intake.needs_admission and not self._waits_for_room:
                 batch = await self._wait_admitted()
             else:
-                await self.crew.park()
+                # Mostly the consumer is about to take what is ready: one round of the loop is a third of a park.
+                await (self.crew.park() if patient else checkpoint())
+                patient = True
                 batch = self.next_batch()
             if batch is not None:
                 return batch
@@ -240,8 +244,6 @@ class Call:
         if self.crew.size < sizer.concurrency and not self._source.ended:
             self._hire()
 
-    # ---- failure ----------------------------------------------------------------------------------------------
-
     def failed(self, batch: Batch, position: int, error: Exception) -> ItemFailure | None:
         """Judge an error of the user's function at one item, or at the first of a batch that failed whole.
 
@@ -258,7 +260,7 @@ class Call:
             size = batch.size if self.plan.kind == "batches" else 1
             self._errors.append((error, tuple(range(index, index + size))))
             self.totals.items_failed += size
-            self._end()
+            self.end()
             return None
         if not self.ended:  # what ends later is not delivered, nor counted
             batch.failed += 1
@@ -268,7 +270,7 @@ class Call:
         """End the call with an error that is not the function's, or with a stray cancellation."""
         if not self.ended:
             self._fatal = error
-        self._end()
+        self.end()
 
     def raise_outcome(self) -> None:
         """Raise what the call failed with, if it did."""
@@ -283,7 +285,7 @@ class Call:
 
     def release(self) -> None:
         """Give back what unfinished batches hold, and count what they got done: called once, after the workers."""
-        self._end()
+        self.end()
         self._gate.close()
         self.sizer.close()
         for batch in self._open_batches:

@@ -18,6 +18,7 @@ from memflow.exceptions import ProcessorClosedError
 from memflow.processing.assembly import Assembly, OnError, merge_settings
 from memflow.processing.bundle import MemoryBundle, shared_sampler
 from memflow.processing.call import Call
+from memflow.processing.figures import take_statistics
 from memflow.processing.guards import RetryWrapper
 from memflow.processing.hints import SizeHint
 from memflow.processing.outcome import ItemFailure, ProcessorStatistics
@@ -203,8 +204,6 @@ class BatchProcessor:
         )
         return self._stream(plan, items, fn)
 
-    # ---- what is known ----------------------------------------------------------------------------------------
-
     def issues(self) -> AbstractAsyncContextManager[AsyncIterator[IssueEvent]]:
         """Subscribe to memory issues; the iteration ends when the processor is closed.
 
@@ -227,43 +226,12 @@ class BatchProcessor:
 
     def statistics(self) -> ProcessorStatistics:
         """Return a frozen snapshot."""
-        totals, state, sampler = self._totals, self._bundle.state, self._bundle.sampler
-        reading, limit = state.reading, state.limit
-        elapsed_s = totals.elapsed_s(time.monotonic())
-        ended = totals.items_done + totals.items_failed
-        analyzer = self._bundle.analyzer
-        return ProcessorStatistics(
-            process_name=self.settings.process_name,
-            items_done=totals.items_done,
-            items_failed=totals.items_failed,
-            items_in_flight=totals.items_in_flight,
-            batches_done=totals.batches_done,
-            calls_open=totals.calls_open,
-            batch_size=totals.batch_size,
-            concurrency=totals.concurrency,
-            retries=totals.retries,
-            waits=totals.waits,
-            waited_s=totals.waited_s,
-            reclaims=sampler.reclaims,
-            level=state.level.name.lower(),
-            rss_bytes=reading.rss_bytes if reading is not None else 0,
-            in_use_bytes=reading.in_use_bytes if reading is not None else 0,
-            limit_bytes=reading.limit_bytes if reading is not None else 0,
-            limit_source=limit.source if limit is not None else "",
-            peak_bytes=state.peak_in_use_bytes,
-            elapsed_s=elapsed_s,
-            items_per_s=ended / elapsed_s if elapsed_s > 0 else 0.0,
-            size_changes=tuple(totals.size_changes),
-            issues_open=len(analyzer.open_issues),
-            issues_dropped=analyzer.events_dropped,
-        )
+        return take_statistics(self.settings.process_name, self._totals, self._bundle, now_s=time.monotonic())
 
     @property
     def memory(self) -> MemoryBundle:
         """The parts behind this processor: manager, analyzer, optimizer and their state."""
         return self._bundle
-
-    # ---- life -------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         self._require_open()
@@ -288,8 +256,6 @@ class BatchProcessor:
     def _require_open(self) -> None:
         if self._closed:
             raise ProcessorClosedError(self.settings.process_name)
-
-    # ---- running a call ---------------------------------------------------------------------------------------
 
     async def _gather(self, plan: CallPlan, items: Items[Any], fn: Callable[[Any], Any]) -> list[Any]:
         async with self._running(plan, items, fn) as call:

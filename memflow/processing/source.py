@@ -166,10 +166,9 @@ class AsyncSource:
                     self._demand = anyio.Event()
                     await self._demand.wait()
                     self._demand = None
-                item = await anext(self._iterator)
-                if not self._waiting:
+                self._waiting.append(await anext(self._iterator))  # no name holds it while the next one is awaited
+                if len(self._waiting) == 1:
                     self._first_came_s = self._cadence.clock()
-                self._waiting.append(item)
                 if len(self._waiting) >= self._needed:
                     self._tell()
                 if self._cadence.due():

@@ -55,6 +55,7 @@ class RunningCall:
         group, self._group = self._group, None
         assert group is not None
         self._stack.close()
+        self._call.end()  # first, so that no worker's cancellation is kept for an error, and with it what it holds
         group.cancel_scope.cancel()
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
         sole: BaseException | None = None
@@ -90,7 +91,8 @@ class ResultStream:
         self._call = call
         self._cadence = call.cadence
         self._delivery = call.delivery
-        self._crew = call.crew
+        self._ready = call.delivery.ready
+        self._parked = call.crew.parked
         self._ordered = call.plan.ordered
         self._results: list[Any] = []
         self._position = 0
@@ -100,31 +102,31 @@ class ResultStream:
         return self
 
     async def __anext__(self) -> Any:
-        cadence, delivery = self._cadence, self._delivery
+        cadence = self._cadence
         while True:
             if cadence.last is not self:
                 cadence.last = self
             elif cadence.clock() >= cadence.deadline_s:
                 await cadence.checkpoint()  # before a result is taken: a cancelled consumer loses none
             if self._ordered:
-                position, results = self._position, self._results
+                results, position = self._results, self._position
                 if position < len(results):
                     value = results[position]
                     if value is not MISSING:
                         results[position] = None
                         self._position = position + 1
-                        delivery.delivered += 1
-                        if self._crew.parked:
+                        self._delivery.delivered += 1
+                        if self._parked:
                             self._call.freed()
                         return value
-                elif delivery.line:
-                    self._results, self._position = delivery.line.popleft().results, 0
+                elif self._delivery.line:
+                    self._results, self._position = self._delivery.line.popleft().results, 0
                     continue
-            elif delivery.ready:
-                delivery.delivered += 1
-                if self._crew.parked:
+            elif self._ready:
+                self._delivery.delivered += 1
+                if self._parked:
                     self._call.freed()
-                return delivery.ready.popleft()
+                return self._ready.popleft()
             await self._wait()
 
     async def _wait(self) -> None:

@@ -14,15 +14,17 @@ from __future__ import annotations
 from memflow.memory.pressure import PressureLevel
 from memflow.sizing.backoff import Backoff
 from memflow.sizing.concurrency import ConcurrencyChange, ConcurrencyPolicy
-from memflow.sizing.decisions import Decision, Reason
+from memflow.sizing.decisions import Reason
+from memflow.sizing.notes import calls_decision, size_decision
 from memflow.sizing.operation import Operation
-from memflow.sizing.outlook import Outlook, SizerLimits, bytes_per_item, memory_items, most_calls
+from memflow.sizing.outlook import Outlook, SizerLimits, memory_items, most_calls
 from memflow.sizing.policy import SizeChoice, SizeView, next_batch_size
 
 __all__ = ["CallSizer"]
 
 _GROWING_S = 0.005
 _TIMED = 3
+_FAR = 4
 _SETTLED_S = 0.02
 _CLIMBED = 1.005
 
@@ -216,9 +218,13 @@ class CallSizer:
         )
 
     def _is_proven(self) -> bool:
-        """True when the present size was seen to work; until the knee is known, it must have been timed, too."""
-        needed = 1 if self._operation.timing.knee_ratio is not None else self._operation.calls + _TIMED
-        return self._ended >= needed
+        """True when the present size was seen to work; and was timed, where the knee is unknown or a mere guess.
+
+        A knee that lies far beyond what was timed is a guess: an error of a tenth in two short times makes one of half.
+        """
+        timing = self._operation.timing
+        guessed = timing.knee_ratio is None or self.batch_size >= _FAR * timing.largest_items
+        return self._ended >= (self._operation.calls + _TIMED if guessed else 1)
 
     def _set_size(self, items: int, reason: Reason, view: SizeView | None, now_s: float) -> None:
         before, self.batch_size = self.batch_size, items
@@ -243,21 +249,8 @@ class CallSizer:
         self._note_size(self.batch_size, choice.reason, view, now_s)
 
     def _note_size(self, before: int, reason: Reason, view: SizeView | None, now_s: float) -> None:
-        self._outlook.note(
-            self._operation,
-            Decision(
-                operation=self._operation.name,
-                time_s=now_s,
-                what="batch_size",
-                before=before,
-                after=self.batch_size,
-                reason=reason,
-                memory_allows=view.memory_items if view is not None else None,
-                knee=view.knee_items if view is not None else None,
-                time_allows=view.time_items if view is not None else None,
-                bytes_per_item=bytes_per_item(self._outlook, self._operation),
-            ),
-        )
+        decision = size_decision(self._outlook, self._operation, before, self.batch_size, reason, view, now_s)
+        self._outlook.note(self._operation, decision)
 
     def _decide_concurrency(self, now_s: float, *, may_grow: bool) -> None:
         search = self._search
@@ -281,21 +274,8 @@ class CallSizer:
         self.concurrency = change.after
         if change.reason is Reason.PAID:
             self._operation.rate = change.rate
-        self._outlook.note(
-            self._operation,
-            Decision(
-                operation=self._operation.name,
-                time_s=now_s,
-                what="concurrency",
-                before=change.before,
-                after=change.after,
-                reason=change.reason,
-                memory_allows=most_calls(self._outlook, self._operation, self._limits),
-                bytes_per_item=bytes_per_item(self._outlook, self._operation),
-                rate_before=change.rate_before,
-                rate=change.rate,
-            ),
-        )
+        allowed = most_calls(self._outlook, self._operation, self._limits)
+        self._outlook.note(self._operation, calls_decision(self._outlook, self._operation, change, allowed, now_s))
 
     def _fit_size_to(self, change: ConcurrencyChange) -> None:
         """Share memory among more calls, or give it to fewer, while they are tried; undo that when it didn't pay."""

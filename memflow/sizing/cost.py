@@ -38,6 +38,7 @@ GREW_BYTES = 128 * 1024
 GREW_SHARE = 0.02
 """The same as a share of what is in use above the anchor."""
 
+_CREPT_SHARE = 0.05  # over all peaks that grew before; less than this is the allocator's own waste
 _RUN = 5
 _ROWS = 64
 _FIT_QUANTILE = 0.7
@@ -133,11 +134,11 @@ class CostModel:
             return
         used = max(0.0, peak_bytes - self.anchor_bytes)
         self._watch_jump(used, self.predict_bytes(loads, calls))
-        least = max(GREW_BYTES, GREW_SHARE * used)
-        if peak_bytes > min(start_bytes, self._record_bytes) + least:
+        at_once = peak_bytes > start_bytes + max(GREW_BYTES, GREW_SHARE * used)
+        if at_once or peak_bytes > self._record_bytes + max(GREW_BYTES, _CREPT_SHARE * used):
             self.quiet_windows = 0
             self._record_bytes = peak_bytes if self._record_bytes == inf else max(self._record_bytes, peak_bytes)
-            self._learn_growth(used, loads, calls, slow=peak_bytes <= start_bytes + least)
+            self._learn_growth(used, loads, calls, slow=not at_once)
         else:
             self.quiet_windows += 1
             self._learn_quiet(used, loads, finished)

@@ -72,6 +72,11 @@ class TimeModel:
         return self._line
 
     @property
+    def largest_items(self) -> int:
+        """About the largest size that was timed here; 0 where none was."""
+        return max(self._bins, default=0)
+
+    @property
     def knee_ratio(self) -> float | None:
         """The ratio a / b in items, inf where items are free; None if unknown."""
         line = self.line

@@ -41,7 +41,7 @@ def test_current_usage_reads_now() -> None:
 
 def test_real_memory_makes_sense() -> None:
     usage = MemoryManager().current_usage()
-    assert 0 < usage.rss_bytes
+    assert usage.rss_bytes > 0
     assert usage.limit_source
 
 
@@ -142,9 +142,7 @@ def test_items_are_measured_deep_where_nothing_is_known() -> None:
 
 @given(st.integers(0, 10**6), st.integers(0, 10**9), st.integers(0, 2 * GIB), st.floats(1, 100))
 def test_a_batch_is_within_its_bounds(count: int, each: int, in_use: int, target_pct: float) -> None:
-    size = manager(in_use).calculate_optimal_batch_size(
-        count, bytes_per_item=each, target_utilization_pct=target_pct
-    )
+    size = manager(in_use).calculate_optimal_batch_size(count, bytes_per_item=each, target_utilization_pct=target_pct)
     assert min(1, count) <= size <= count
     if size > 1 and each:
         assert in_use + size * each <= GIB * target_pct / 100

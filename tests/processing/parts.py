@@ -38,12 +38,16 @@ class FakeSizer:
         self.bytes_each = bytes_each
         self.told: list[dict[str, Any]] = []
         self.closed = 0
+        self.shrunk = 0
 
     def predict_bytes(self, weight: float) -> int:
         return int(weight * self.bytes_each)
 
     def finished(self, **told: Any) -> None:
         self.told.append(told)
+
+    def shrink(self, now_s: float) -> None:
+        self.shrunk += 1
 
     def close(self) -> None:
         self.closed += 1

@@ -12,8 +12,8 @@ from memflow.exceptions import BatchFailed, SizeHintError, SourceFailed
 from memflow.processing.outcome import ItemFailure
 from memflow.processing.stream import ResultStream, RunningCall
 from memflow.processing.totals import Totals
-from tests.processing.parts import FakeSizer, bundle_with, call_of, results_of, settle
 from memflow.testing import ScriptedProbe
+from tests.processing.parts import FakeSizer, bundle_with, call_of, results_of, settle
 
 KINDS = ("items", "batches")
 
@@ -174,6 +174,39 @@ def test_the_sizer_is_told_about_every_batch(run, kind: str) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("handed_before", [1, 10, 16, 19, 40])
+@pytest.mark.parametrize("concurrency_after", [8, 1])
+def test_what_waited_for_memory_may_have_to_wait_for_the_consumer_too(
+    run, kind: str, handed_before: int, concurrency_after: int
+) -> None:
+    """It is admitted while the window is full, and no part of it may be lost."""
+
+    async def main() -> None:
+        probe = ScriptedProbe(0, limit="1GiB")
+        bundle = bundle_with(probe, sample_interval_s=0.001)
+        bundle.sampler.sample()
+        sizer = FakeSizer(batch_size=2, concurrency=8, bytes_each=2**20)
+        call = call_of(range(200), function_for(kind), kind=kind, sizer=sizer, bundle=bundle)
+        async with RunningCall(call, None, lambda: None):
+            results = ResultStream(call)
+            for _ in range(100):
+                if call.delivery.handed >= handed_before:
+                    break
+                await settle(1)
+            probe.set("2GiB")
+            await settle(200)
+            sizer.concurrency = concurrency_after
+            probe.set(0)
+            for _ in range(20):
+                await anyio.sleep(0.001)
+            with anyio.fail_after(5):
+                got = [result async for result in results]
+        assert got == list(range(200))
+
+    run(main)
+
+
 # ---- failures ---------------------------------------------------------------------------------------------------
 
 
@@ -197,13 +230,28 @@ def test_a_failure_ends_the_call_and_names_the_item(run) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_allocation_that_failed_shrinks_sizes(run, kind: str) -> None:
+    async def main() -> None:
+        async def work(given: Any) -> Any:
+            raise MemoryError
+
+        sizer = FakeSizer()
+        await results_of(call_of(range(4), work, kind=kind, sizer=sizer, keep=True, collect=True))
+        assert sizer.shrunk >= 1
+
+    run(main)
+
+
 def test_errors_of_a_batch_name_all_its_items(run) -> None:
     async def main() -> None:
         async def work(items: list[int]) -> list[int]:
             raise ValueError(items[0])
 
         totals = Totals()
-        call = call_of(range(10), work, kind="batches", sizer=FakeSizer(batch_size=4, concurrency=1), totals=totals, keep=True)
+        call = call_of(
+            range(10), work, kind="batches", sizer=FakeSizer(batch_size=4, concurrency=1), totals=totals, keep=True
+        )
         with pytest.raises(BatchFailed, match="items 0 to 3") as caught:
             await results_of(call)
         assert caught.value.indices == ((0, 1, 2, 3),)
@@ -338,6 +386,23 @@ def test_a_call_that_is_left_at_once_never_starts(run) -> None:
             pass
         assert started == []
         assert call.ended
+
+    run(main)
+
+
+def test_a_call_in_a_scope_that_is_cancelled_already_never_starts(run) -> None:
+    async def main() -> None:
+        started = []
+
+        async def work(item: Any) -> None:
+            started.append(item)
+
+        for _ in range(20):  # who is scheduled first is left to chance on trio
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await results_of(call_of(range(10), work, keep=True))
+            assert scope.cancelled_caught
+        assert started == []
 
     run(main)
 

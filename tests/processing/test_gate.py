@@ -172,7 +172,9 @@ def test_what_exceeds_the_whole_limit_is_refused_at_once_with_the_numbers(run_vi
 def test_gives_up_after_the_timeout_with_the_numbers(run_virtual) -> None:
     async def main() -> None:
         door = Door(1000 * MIB, admission_timeout_s=12)
-        with pytest.raises(MemoryPressureError, match=r"embed needs 100 MiB and 1000 MiB of 1 GiB \(the script\)") as caught:
+        with pytest.raises(
+            MemoryPressureError, match=r"embed needs 100 MiB and 1000 MiB of 1 GiB \(the script\)"
+        ) as caught:
             await door.gate.wait_enter(batch(1))
         assert caught.value.waited_s == pytest.approx(12, abs=0.1)
         assert door.totals.waited_s == pytest.approx(12, abs=0.1)

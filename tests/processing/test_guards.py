@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 from typing import Any
 
 import anyio
@@ -64,7 +65,7 @@ def test_a_function_that_overruns_is_cancelled_and_named(run_virtual) -> None:
         await anyio.sleep(5)
 
     async def main() -> None:
-        with pytest.raises(ItemTimeoutError, match="embed took longer than item_timeout_s=1.5") as caught:
+        with pytest.raises(ItemTimeoutError, match=r"embed took longer than item_timeout_s=1\.5") as caught:
             await guarded(slow, item_timeout_s=1.5)(0)
         assert isinstance(caught.value, TimeoutError)
         assert caught.value.timeout_s == 1.5
@@ -143,7 +144,7 @@ def test_waits_double(run_virtual) -> None:
 
         with pytest.raises(GaveUp):
             await guarded(fails, attempts=5, retry_wait_s=1, retry_wait_max_s=3)(0)
-        waits = [after - before for before, after in zip(times, times[1:], strict=False)]
+        waits = [after - before for before, after in itertools.pairwise(times)]
         assert all(least - 0.01 <= wait <= least + 0.51 for least, wait in zip([1, 2, 3, 3], waits, strict=True))
 
     run_virtual(main)

@@ -30,7 +30,23 @@ class Odd:
 
 @pytest.mark.parametrize(
     "value",
-    [-1, -0.001, math.nan, math.inf, -math.inf, None, "12", b"12", [], {}, 1j, object(), 10**400, Decimal("sNaN"), Odd()],
+    [
+        -1,
+        -0.001,
+        math.nan,
+        math.inf,
+        -math.inf,
+        None,
+        "12",
+        b"12",
+        [],
+        {},
+        1j,
+        object(),
+        10**400,
+        Decimal("sNaN"),
+        Odd(),
+    ],
 )
 def test_nonsense_is_refused_and_the_item_named(value: Any) -> None:
     with pytest.raises(SizeHintError, match="for item 12") as caught:

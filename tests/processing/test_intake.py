@@ -17,8 +17,11 @@ from tests.processing.parts import plan, settle
 class FakeGate:
     """Lets in what it is told to, and notes who asks."""
 
+    holds = False
+
     def __init__(self, *, at_once: bool = True, waiting: list[bool] | None = None) -> None:
         self.at_once = at_once
+        self.go_on = anyio.Event()
         self.waiting = waiting if waiting is not None else []
         self.asked: list[int] = []
 
@@ -29,6 +32,8 @@ class FakeGate:
     async def wait_enter(self, batch: Batch) -> bool:
         self.asked.append(batch.size)
         await anyio.sleep(0)
+        if self.holds:
+            await self.go_on.wait()
         return self.waiting.pop(0) if self.waiting else True
 
 
@@ -92,11 +97,13 @@ def test_what_is_refused_waits_and_nothing_overtakes_it(run) -> None:
             batch = await of.wait_admitted()
             assert batch.items == [0, 1, 2, 3]
 
+        gate.holds = True
         async with anyio.create_task_group() as group:
             group.start_soon(first)
             while of.needs_admission:
                 await anyio.sleep(0)
             assert of.waits_for_memory  # somebody is at it
+            gate.go_on.set()
         assert not of.waits_for_memory
 
     run(main)

@@ -79,7 +79,9 @@ class Unsure:
         return iter(range(3))
 
 
-@pytest.mark.parametrize("items", [[0, 1, 2], (0, 1, 2), range(3), iter([0, 1, 2]), {0: 1, 1: 1, 2: 1}, OldStyle(), Unsure()])
+@pytest.mark.parametrize(
+    "items", [[0, 1, 2], (0, 1, 2), range(3), iter([0, 1, 2]), {0: 1, 1: 1, 2: 1}, OldStyle(), Unsure()]
+)
 def test_every_iterable_is_a_source(items: object) -> None:
     source = open_source(items, cadence=Cadence(), linger_s=None)
     assert isinstance(source, SyncSource)
@@ -386,6 +388,7 @@ def test_an_iterator_without_aclose_will_do(run) -> None:
 
 def test_the_feeder_lets_others_run(run) -> None:
     """A source that never suspends is pulled in slices."""
+
     async def instant() -> AsyncIterator[int]:
         for number in range(1000):
             yield number

@@ -245,10 +245,12 @@ def test_leaving_early_closes_the_generator_in_its_own_task(run) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("error", [KeyError("mine"), KeyboardInterrupt(), SystemExit(2), ExceptionGroup("g", [OSError()])])
+@pytest.mark.parametrize(
+    "error", [KeyError("mine"), KeyboardInterrupt(), SystemExit(2), ExceptionGroup("g", [OSError()])]
+)
 def test_what_the_body_raises_arrives_bare(run, error: BaseException) -> None:
     async def main() -> None:
-        with pytest.raises(type(error)) as caught:
+        with pytest.raises(type(error)) as caught:  # noqa: PT012 - raised on the way out
             async with streaming(call_of(range(100), same)) as results:
                 async for _ in results:
                     raise error
@@ -308,10 +310,10 @@ def test_whoever_else_waits_for_a_stream_that_is_left_is_told(run, rounds: int) 
             except MemflowError:
                 told.append(True)
 
-        async with anyio.create_task_group() as group:
-            async with streaming(call_of(range(9), lambda item: anyio.sleep_forever())) as results:
-                group.start_soon(consume, results)
-                await settle(rounds)
+        call = call_of(range(9), lambda item: anyio.sleep_forever())
+        async with anyio.create_task_group() as group, streaming(call) as results:
+            group.start_soon(consume, results)
+            await settle(rounds)
         assert told == [True]
 
     run(main)
@@ -354,7 +356,7 @@ def test_errors_come_where_results_are_taken_after_what_was_finished(run) -> Non
 
         async with streaming(call_of(range(100), work, sizer=FakeSizer(concurrency=1))) as results:
             got = []
-            with pytest.raises(BatchFailed, match="item 20"):
+            with pytest.raises(BatchFailed, match="item 20"):  # noqa: PT012 - raised on the way out
                 async for result in results:
                     got.append(result)
             assert got == list(range(20))
@@ -377,9 +379,11 @@ def test_a_failing_source_is_told_after_everything_it_gave(run, ordered: bool, a
         raise OSError("disk")
 
     async def main() -> None:
-        async with streaming(call_of(async_source() if asynchronous else sync_source(), same, ordered=ordered)) as results:
+        async with streaming(
+            call_of(async_source() if asynchronous else sync_source(), same, ordered=ordered)
+        ) as results:
             got = []
-            with pytest.raises(SourceFailed, match="delivered first") as caught:
+            with pytest.raises(SourceFailed, match="delivered first") as caught:  # noqa: PT012 - raised on the way out
                 async for result in results:
                     got.append(result)
             assert sorted(got) == list(range(30))
@@ -403,7 +407,7 @@ def test_an_exit_from_inside_the_function_arrives_bare(error: type[BaseException
 
         call = call_of(range(100), work)
         try:
-            with pytest.raises(error):
+            with pytest.raises(error):  # noqa: PT012 - raised on the way out
                 async with streaming(call) as results:
                     async for _ in results:
                         pass
@@ -413,23 +417,24 @@ def test_an_exit_from_inside_the_function_arrives_bare(error: type[BaseException
     backends.run("trio", main)
 
 
-def test_several_crashes_come_together(run) -> None:
+@pytest.mark.parametrize(
+    "errors",
+    [
+        ExceptionGroup("both", [RuntimeError("a"), RuntimeError("b")]),
+        BatchFailed("inside", [ValueError("c")], [(1,)]),
+    ],
+)
+def test_several_crashes_come_together_and_a_group_with_names_keeps_them(run, errors: Exception) -> None:
     async def main() -> None:
-        class Broken(FakeSizer):
-            def finished(self, **told: Any) -> None:
-                raise RuntimeError("bug")
+        async def crash() -> None:
+            raise errors
 
-        async def work(item: int) -> int:
-            try:
-                await settle(3)
-            finally:
-                await anyio.lowlevel.cancel_shielded_checkpoint()
-            return item
-
-        call = call_of(range(4), work, sizer=Broken(concurrency=4))
-        with pytest.raises((RuntimeError, ExceptionGroup)):
+        call = call_of(range(4), same)
+        call.run = crash  # type: ignore[method-assign]
+        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - raised on the way out
             async with streaming(call) as results:
                 async for _ in results:
                     pass
+        assert caught.group_contains(type(errors.exceptions[0]))  # type: ignore[attr-defined]
 
     run(main)

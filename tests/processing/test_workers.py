@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import itertools
 from collections import deque
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_a_worker_rests_after_each_batch(run_virtual) -> None:
 
         sizer = FakeSizer(batch_size=2, concurrency=1)
         await results_of(call_of(range(6), work, kind="batches", sizer=sizer, delay_s=3.0, keep=True))
-        assert [after - before for before, after in zip(times, times[1:], strict=False)] == pytest.approx([3, 3])
+        assert [after - before for before, after in itertools.pairwise(times)] == pytest.approx([3, 3])
 
     run_virtual(main)
 
@@ -122,9 +123,7 @@ def test_a_worker_of_items_rests_after_each_group(run_virtual) -> None:
             return item
 
         began_s = anyio.current_time()
-        call = call_of(
-            range(4), work, sizer=FakeSizer(concurrency=1), delay_s=5.0, keep=True, clock=anyio.current_time
-        )
+        call = call_of(range(4), work, sizer=FakeSizer(concurrency=1), delay_s=5.0, keep=True, clock=anyio.current_time)
         assert await results_of(call) == [0, 1, 2, 3]
         assert anyio.current_time() - began_s == pytest.approx(15.4, abs=5.1)
 

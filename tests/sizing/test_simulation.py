@@ -94,8 +94,8 @@ def test_where_memory_is_the_bound_the_rate_tells_what_to_spend_it_on():
     memory = {"bytes_per_item": MIB, "limit_bytes": 512 * MIB}
     waiting = World(latency(batch_s), **memory).run(5)
     computing = World(server(1, batch_s), **memory).run(40)
-    assert waiting.sizer.batch_size < 10 < 100 < waiting.sizer.concurrency
-    assert computing.sizer.concurrency < 4 < 100 < computing.sizer.batch_size
+    assert waiting.sizer.batch_size < 10 < 60 < waiting.sizer.concurrency
+    assert computing.sizer.concurrency < 4 < 60 < computing.sizer.batch_size
 
 
 def test_the_fixed_part_of_a_call_is_learnt_and_kept_in_the_budget():
