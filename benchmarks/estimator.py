@@ -12,11 +12,11 @@ The others: `field` is the estimator described as the best of 35 in the project'
 the 80th percentile and the mean of the last 5, windows without growth as upper bounds, older evidence discarded only
 upward); `before/after` is what everyone does: RSS after a batch less RSS before it, by item.
 
-Beside "results kept" stands a large number, left in on purpose: what results of earlier batches take can't be told from
-what items take while calls overlap without a pause. The peak at the load in use is still predicted right, so sizes
-converge on what fits. Of two operations at once, their sum is predicted right, the smaller one alone too high. On small
-blocks and Python objects `field` stays nearer to the bytes asked for, and the one that ships nearer to what is resident,
-which creeps up by a tenth as the heap gets ragged: the limit is about what is resident.
+What to know when reading it. "results kept": what results of earlier batches hold is told from items by
+`memflow.sizing.shifts`, some turn-overs late. Of two operations at once their sum is predicted right, the smaller one
+alone too high. On small blocks and Python objects `field` stays nearer to the bytes asked for, and the one that ships
+nearer to what is resident, which creeps up by a tenth as a heap gets ragged: the limit is about what is resident. A
+batch's fixed cost can't be told from its items until sizes have varied; the peak at the size in use is right before.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Shipped:
         self.model.observe(
             start_bytes=window["start"],
             peak_bytes=window["peak"],
+            end_bytes=window["rss"],
             loads=window["loads"],
             calls={n: c for n, c in self.calls.items() if window["batches"].get(n, 0) >= c},
             finished=window["items"],

@@ -21,7 +21,7 @@ Errors format themselves from values, and the message ends with what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from memflow.units import format_bytes
@@ -43,7 +43,10 @@ __all__ = [
 
 
 class MemflowError(Exception):
-    """Base of every error that memflow raises by itself."""
+    """Base of every error that memflow raises by itself. Errors can be copied, and sent to another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__.copy())
 
 
 class ConfigurationError(MemflowError, ValueError):
@@ -206,9 +209,28 @@ class BatchFailed(ExceptionGroup[Exception], MemflowError):
         """The group's own state is set in `__new__`, as exception groups require."""
 
     def derive(self, excs: Sequence[Exception]) -> BatchFailed:  # type: ignore[override]
-        """Keep the names of the items when the group is split."""
-        kept = [(e, i) for e, i in zip(self.exceptions, self.indices, strict=True) if e in excs]
-        return BatchFailed(self.operation, [e for e, _ in kept] or list(excs), [i for _, i in kept])
+        """Keep the names of the items when the group is split, inside of groups too."""
+        names = {id(leaf): i for e, i in zip(self.exceptions, self.indices, strict=True) for leaf in _leaves(e)}
+        return BatchFailed(self.operation, list(excs), [names.get(id(next(_leaves(e))), ()) for e in excs])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BatchFailed, (self.operation, list(self.exceptions), self.indices)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _restore(kind: type[MemflowError], args: tuple[Any, ...], state: dict[str, Any]) -> MemflowError:
+    """Make an error from its message and fields, past its `__init__`, which takes other arguments."""
+    error: MemflowError = kind.__new__(kind, *args)
+    error.args = args  # OSError's kind leaves it to `__init__`
+    error.__dict__.update(state)
+    return error
 
 
 def _name_items(indices: tuple[int, ...]) -> str:

@@ -171,7 +171,6 @@ def nested() -> BatchFailed:
     return BatchFailed("embed", [ValueError("plain"), inner], [(1,), (2,)])
 
 
-@pytest.mark.xfail(strict=True, reason="BatchFailed.derive looks for the very group that was split")
 def test_splitting_goes_into_groups_inside_and_loses_nothing() -> None:
     values, keys = nested().split(ValueError)
     assert isinstance(values, BatchFailed)
@@ -182,7 +181,6 @@ def test_splitting_goes_into_groups_inside_and_loses_nothing() -> None:
     assert [leaf.args for leaf in leaves(keys)] == [("b",)]
 
 
-@pytest.mark.xfail(strict=True, reason="BatchFailed.derive looks for the very group that was split")
 def test_splitting_twice_keeps_the_names() -> None:
     values, _ = nested().split(ValueError)
     assert values is not None
@@ -200,17 +198,8 @@ def leaves(error: BaseException) -> list[BaseException]:
 # ---- travelling -------------------------------------------------------------------------------------------------
 
 
-def is_plain(error: MemflowError) -> bool:
-    return type(error) in (ConfigurationError, InstallationError, TargetError)
-
-
 TRAVELLERS = [
-    pytest.param(
-        error,
-        id=type(error).__name__,
-        marks=[] if is_plain(error) else [pytest.mark.xfail(strict=True, reason="its __init__ takes other arguments")],
-    )
-    for error in [*(error for error, _, _ in EXAMPLES), failed(1, 2)]
+    pytest.param(error, id=type(error).__name__) for error in [*(error for error, _, _ in EXAMPLES), failed(1, 2)]
 ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MethodType
 
 from memflow.memory.allocator import read_allocator
@@ -37,7 +37,14 @@ class History:
         """Add a reading; one that comes sooner than the history's present interval is merged into the last."""
         readings = self._readings
         if readings and reading.time_s - readings[-1].time_s < self._interval_s:
-            readings[-1] = _merge(readings[-1], reading, keep_time=True)
+            last = readings[-1]
+            if (
+                reading.rss_bytes < last.rss_bytes
+                or reading.peak_rss_bytes > last.peak_rss_bytes
+                or reading.in_use_bytes > last.in_use_bytes
+                or reading.limit_bytes != last.limit_bytes
+            ):
+                readings[-1] = _merge(last, reading, keep_time=True)
             return
         readings.append(reading)
         if len(readings) >= self._size:
@@ -62,12 +69,13 @@ class History:
 
 
 def _merge(first: MemoryReading, second: MemoryReading, *, keep_time: bool = False) -> MemoryReading:
-    return replace(
-        second,
-        time_s=first.time_s if keep_time else second.time_s,
-        rss_bytes=min(first.rss_bytes, second.rss_bytes),
-        peak_rss_bytes=max(first.peak_rss_bytes, second.peak_rss_bytes),
-        in_use_bytes=max(first.in_use_bytes, second.in_use_bytes),
+    # Not `dataclasses.replace`, which takes five times as long.
+    return MemoryReading(
+        first.time_s if keep_time else second.time_s,
+        min(first.rss_bytes, second.rss_bytes),
+        max(first.peak_rss_bytes, second.peak_rss_bytes),
+        max(first.in_use_bytes, second.in_use_bytes),
+        second.limit_bytes,
     )
 
 

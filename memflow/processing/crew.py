@@ -6,7 +6,8 @@ Covers their number and their sleep; the loops that they run are in `memflow.pro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -21,7 +22,7 @@ class Crew:
     """Workers of one call.
 
     Args:
-        work: the coroutine function of one worker.
+        work: the coroutine function of one worker, which runs its loop inside `shift`.
         on_crash: told of what a worker raised, before it passes on.
         load: counts busy workers as work in flight, where they are what counts; else None.
 
@@ -50,12 +51,14 @@ class Crew:
         """Start workers until there are `most`. Workers beyond that number leave by themselves."""
         while self.size < most:
             self.size += 1
-            group.start_soon(self._run, name="memflow worker")
+            group.start_soon(self._work, name="memflow worker")
 
-    async def _run(self) -> None:
+    @contextmanager
+    def shift(self) -> Iterator[None]:
+        """Count a worker while it runs its loop. A context, since each item would pay for a coroutine."""
         self.rise()
         try:
-            await self._work()
+            yield
         except BaseException as error:
             # A stray cancellation from inside the user's function would end this task without a word.
             self._on_crash(error)

@@ -17,6 +17,7 @@ import anyio
 
 from memflow.exceptions import MemoryPressureError
 from memflow.memory.pressure import PressureLevel
+from memflow.memory.readings import MemoryReading
 from memflow.processing.batch import Batch
 from memflow.processing.bundle import MemoryBundle
 from memflow.processing.totals import Totals
@@ -71,17 +72,17 @@ class Gate:
     def _reserve(self, batch: Batch, *, waiting: bool = False) -> Refusal | None:
         reading = self._state.reading
         assert reading is not None  # a call that watches memory begins with a reading
-        sizer = self._sizer
+        sizer, predicted = self._sizer, self._predict(batch, reading)
         if self._state.level is PressureLevel.STOP and self._admission.holders:
             return Refusal(
-                sizer.predict_bytes(batch.weight),
+                predicted,
                 self._admission.reserved_bytes,
                 reading.in_use_bytes,
                 reading.limit_bytes,
                 RefusalReason.BUDGET,
             )
         answer = self._admission.try_reserve(
-            sizer.predict_bytes(batch.weight),
+            predicted,
             reading=reading,
             now_s=self._clock(),
             single=batch.size == 1,
@@ -95,6 +96,20 @@ class Gate:
         batch.reserved = answer
         self._held.add(answer)
         return None
+
+    def _predict(self, batch: Batch, reading: MemoryReading) -> int:
+        """Predict a batch's bytes.
+
+        A single item is refused for good by its own hint alone. Where nothing is known of the item itself, what was
+        learnt of others may be wrong (of a neighbour's memory, for instance): short of the last level it may try.
+        """
+        predicted = self._sizer.predict_bytes(batch.weight)
+        if batch.size > 1:
+            return predicted
+        if batch.weights is not None and batch.weight > reading.limit_bytes:
+            return max(predicted, int(batch.weight))
+        tries = batch.weights is None and self._state.level < PressureLevel.STOP
+        return min(predicted, max(1, reading.headroom_bytes) if tries else reading.limit_bytes)
 
     async def wait_enter(self, batch: Batch) -> bool:
         """Wait until a batch may start.
@@ -120,7 +135,8 @@ class Gate:
                     return False
                 if refusal.hopeless or now_s - alone_since_s >= self._timeout_s:
                     raise self._give_up(refusal, now_s - began_s)
-                if await self._sampler.reclaim_if_allowed() is None:
+                reclaims = self._sampler.settings.auto_gc
+                if not reclaims or await self._sampler.reclaim_if_allowed() is None:
                     await self._wait_freed()
         finally:
             self._admission.forget(self)

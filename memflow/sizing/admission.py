@@ -13,8 +13,8 @@ it covers promises that were too small, and what the allocator keeps. `pending` 
 that reading to show it: without it, everything admitted between two readings would be free. `guard` is room for what no
 prediction covers (1.5 times the 99th percentile of past surprises, see `cost`).
 
-One item may always run alone, as long as it fits under the limit itself. What is larger than the whole limit is refused
-for good.
+One item may always run alone, as long as it fits under the limit itself: above what is in use, or above the base. What
+is larger than the whole limit is refused for good.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from memflow.memory.readings import MemoryReading
 
 __all__ = ["Admission", "Refusal", "RefusalReason", "Reservation"]
 
-_LEAVE_OPEN = 0.7
-_ENTER_OPEN = 0.6
 _FORGOTTEN_S = 1.0
 
 
@@ -103,8 +101,6 @@ class Admission:
         patience_s: Seconds after which a waiting batch is let through before smaller ones.
 
     Attributes:
-        open: True while everything that may be in flight at once fits with ease, as of the last `update`: admission
-            may then be skipped (an attribute read is all that it costs).
         reserved_bytes: what is promised now.
         holders: reservations held now.
 
@@ -129,22 +125,18 @@ class Admission:
         "_pending_bytes",
         "_settle_s",
         "_share",
-        "_unreserved_bytes",
         "_waiters",
         "holders",
-        "open",
         "reserved_bytes",
     )
 
     def __init__(self, *, share: float = 0.85, settle_s: float = 0.005, patience_s: float = 0.25) -> None:
-        self.open = False
         self.reserved_bytes = 0
         self.holders = 0
         self._share = share
         self._settle_s = settle_s
         self._patience_s = patience_s
         self._base_bytes = 0
-        self._unreserved_bytes = 0
         self._pending: deque[Reservation] = deque()
         self._pending_bytes = 0
         self._waiters: dict[Hashable, tuple[float, float]] = {}
@@ -189,23 +181,6 @@ class Admission:
             # At least one byte, so that work of unknown size is seen to be in flight.
             return self._admit(max(1, predicted_bytes), now_s)
 
-    def update(self, reading: MemoryReading, *, in_flight_bytes: int, potential_bytes: int | None) -> None:
-        """Take a reading in and decide whether admission may be skipped until the next one.
-
-        Args:
-            reading: The latest reading.
-            in_flight_bytes: What everything in flight is predicted to take, reserved or not.
-            potential_bytes: What is predicted if everything runs at once that the sizes chosen allow; None while
-                something in flight is of unknown cost.
-        """
-        with self._lock:
-            self._unreserved_bytes = max(0, in_flight_bytes - self.reserved_bytes)
-            if potential_bytes is None or self._waiters:
-                self.open = False
-                return
-            share = _LEAVE_OPEN if self.open else _ENTER_OPEN
-            self.open = reading.in_use_bytes + potential_bytes <= share * reading.limit_bytes
-
     def forget(self, waiter: Hashable) -> None:
         """Take back a turn: the waiter has given up, or asks for something else."""
         with self._lock:
@@ -228,12 +203,23 @@ class Admission:
             first = self._first_in_line(waiter, now_s)
             if first is not None and first != waiter:
                 return RefusalReason.QUEUED
-        promised = self._base_bytes + self.reserved_bytes + self._unreserved_bytes
+        promised = self._base_bytes + self.reserved_bytes
         held = max(promised, measured + self._pending_bytes)
         if held + predicted + guard <= self._share * limit:
             return None
-        alone = single and not self.holders and not self._unreserved_bytes
-        return None if alone and measured + predicted <= limit else RefusalReason.BUDGET
+        alone = single and not self.holders
+        return None if alone and self._fits_alone(predicted, measured, limit) else RefusalReason.BUDGET
+
+    def _fits_alone(self, predicted: int, measured: int, limit: int) -> bool:
+        """Tell whether an item may run with nothing else of ours in flight.
+
+        A prediction is learnt as what stands above the base, so that it holds what the allocator keeps, and whatever
+        else came to stand there meanwhile; adding it to measured use may count that twice, and then no item would ever
+        run again, nor anything better be learnt.
+        """
+        if measured + predicted <= limit:
+            return True
+        return measured <= self._share * limit and self._base_bytes + predicted <= limit
 
     def _first_in_line(self, waiter: Hashable | None, now_s: float) -> Hashable | None:
         """Return who has waited beyond patience, the longest first; whoever stopped asking has lost its turn."""

@@ -30,6 +30,7 @@ from math import inf
 
 from memflow.sizing.fitting import fit_quantile_plane, percentile
 from memflow.sizing.ratios import Ratios
+from memflow.sizing.shifts import ShiftWatch
 
 __all__ = ["CostModel", "MemoryCost"]
 
@@ -41,6 +42,7 @@ GREW_SHARE = 0.02
 _CREPT_SHARE = 0.05  # over all peaks that grew before; less than this is the allocator's own waste
 _RUN = 5
 _ROWS = 64
+_SHIFT_MARGIN = 1.1
 _FIT_QUANTILE = 0.7
 _RIDGE = 0.02
 _RIDGE_SPLIT = 0.003  # weight against calls: here the prior, all bytes on the weight, is known to be wrong
@@ -98,6 +100,7 @@ class CostModel:
         self.guard_bytes = 0.0
         self._ratios: dict[str, Ratios] = {}
         self._fitted: dict[str, MemoryCost] = {}
+        self._watches: dict[str, ShiftWatch] = {}
         self._rows: deque[_Row] = deque(maxlen=_ROWS)
         self._next_fit_s = -inf
         self._new_rows = 0
@@ -112,6 +115,7 @@ class CostModel:
         *,
         start_bytes: float,
         peak_bytes: float,
+        end_bytes: float,
         loads: Mapping[str, float],
         calls: Mapping[str, float],
         finished: Mapping[str, float],
@@ -122,6 +126,7 @@ class CostModel:
         Args:
             start_bytes: RSS when the window opened.
             peak_bytes: The largest RSS in it.
+            end_bytes: RSS when it closed.
             loads: Operation to the largest weight in flight at one moment of the window.
             calls: Operation to the calls in flight, where known.
             finished: Operation to the weight that was finished since the start.
@@ -130,8 +135,11 @@ class CostModel:
         if self.anchor_bytes is None or start_bytes < self.anchor_bytes:
             self.anchor_bytes = start_bytes
         if not loads:
+            # Nothing of ours ran: a rise is somebody else's.
+            self.anchor_bytes += max(0.0, end_bytes - start_bytes)
             self._excess = self._used = 0.0
             return
+        self._watch_floor(start_bytes, peak_bytes, loads, finished)
         used = max(0.0, peak_bytes - self.anchor_bytes)
         self._watch_jump(used, self.predict_bytes(loads, calls))
         at_once = peak_bytes > start_bytes + max(GREW_BYTES, GREW_SHARE * used)
@@ -171,6 +179,25 @@ class CostModel:
     def move_anchor(self, anchor_bytes: float) -> None:
         """Set the RSS with nothing in flight, where it is known that the program itself came to hold more."""
         self.anchor_bytes = anchor_bytes
+
+    def _watch_floor(
+        self, start: float, peak: float, loads: Mapping[str, float], finished: Mapping[str, float]
+    ) -> None:
+        """Move the anchor where use rises and items don't take more (see `shifts`)."""
+        if len(loads) > 1:
+            for watch in self._watches.values():
+                watch.skip()
+            return
+        anchor = self.anchor_bytes or 0.0
+        for operation, load in loads.items():
+            watch = self._watches.setdefault(operation, ShiftWatch())
+            shift = watch.add(
+                rise=peak - start, used=max(0.0, peak - anchor), load=load, finished=finished.get(operation, 0.0)
+            )
+            if shift is not None:
+                self.anchor_bytes = anchor + shift.floor_bytes
+                self._ratios_of(operation).cap(_SHIFT_MARGIN * shift.ratio)
+                self._rows.clear()
 
     def _learn_growth(self, used: float, loads: Mapping[str, float], calls: Mapping[str, float], *, slow: bool) -> None:
         if len(loads) == 1:

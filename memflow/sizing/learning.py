@@ -66,6 +66,7 @@ class Learning:
         model.observe(
             start_bytes=window.start_rss_bytes,
             peak_bytes=reading.peak_rss_bytes,
+            end_bytes=reading.rss_bytes,
             loads=loads,
             calls=calls,
             finished=finished,

@@ -77,6 +77,12 @@ class Ratios:
         if max(newer) < (1 - _RUN_MARGIN) * middle or min(newer) > (1 + _RUN_MARGIN) * middle:
             del samples[: len(older) // 2 + 1]
 
+    def cap(self, ratio: float) -> None:
+        """Lower what was above: it held more than what was in flight."""
+        self.samples[:] = [min(each, ratio) for each in self.samples]
+        self._estimate = self._bound = self._quiet_goal = None
+        self._turns.clear()
+
     def add_quiet(self, ratio: float, load: float, finished: float) -> None:
         """Take a window without growth; after a whole turn-over of these the largest ratio is a bound.
 

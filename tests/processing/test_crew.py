@@ -15,7 +15,12 @@ from memflow.processing.crew import Crew
 def crew_of(
     work: Callable[[], Coroutine[Any, Any, None]], crashed: list[BaseException] | None = None, **options: Any
 ) -> Crew:
-    return Crew(work, (crashed if crashed is not None else []).append, options.get("load"))
+    async def shift() -> None:
+        with crew.shift():
+            await work()
+
+    crew = Crew(shift, (crashed if crashed is not None else []).append, options.get("load"))
+    return crew
 
 
 async def settle() -> None:

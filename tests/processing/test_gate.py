@@ -152,9 +152,9 @@ def test_one_item_alone_may_always_run_below_the_limit_itself(run_virtual) -> No
 
 def test_what_exceeds_the_whole_limit_is_refused_at_once_with_the_numbers(run_virtual) -> None:
     async def main() -> None:
-        door = Door(100 * MIB, bytes_each=2 * GIB)
+        door = Door(100 * MIB, bytes_each=1)
         with pytest.raises(MemoryPressureError) as caught:
-            await door.gate.wait_enter(batch(1))
+            await door.gate.wait_enter(Batch(0, ["large"], [float(2 * GIB)], full=True))
         error = caught.value
         assert (error.operation, error.requested_bytes, error.in_use_bytes, error.limit_bytes, error.limit_source) == (
             "embed",
@@ -165,6 +165,16 @@ def test_what_exceeds_the_whole_limit_is_refused_at_once_with_the_numbers(run_vi
         )
         assert error.waited_s == 0
         assert "raise the limit" in str(error)
+
+    run_virtual(main)
+
+
+def test_what_was_learnt_of_others_refuses_no_item_for_good(run_virtual) -> None:
+    async def main() -> None:
+        door = Door(100 * MIB, bytes_each=2 * GIB)
+        assert await door.gate.wait_enter(batch(1))
+        assert door.totals.waited_s == 0
+        assert not door.gate.try_enter(batch(1))  # alone it may run, not beside another
 
     run_virtual(main)
 

@@ -186,11 +186,6 @@ def test_batches_are_split_when_they_no_longer_fit(run) -> None:
     run(main)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=MemoryPressureError,
-    reason="what others come to hold is taken for the work's, and then no item is small enough: memflow.sizing",
-)
 def test_what_others_come_to_hold_meanwhile_stops_nobody(run) -> None:
     """A third of the limit is still free, and an item takes a fiftieth."""
 

@@ -79,6 +79,13 @@ def test_one_item_may_run_alone_up_to_the_limit_itself():
     assert isinstance(ask(admission, 901, single=True), Refusal)
 
 
+def test_what_stands_above_the_base_is_not_counted_twice_for_one_alone():
+    assert isinstance(ask(Admission(), 670, 750), Refusal)
+    assert not isinstance(ask(Admission(), 670, 750, single=True, base_bytes=100), Refusal)
+    assert isinstance(ask(Admission(), 670, 860, single=True, base_bytes=100), Refusal)  # nearly full of something
+    assert isinstance(ask(Admission(), 910, 750, single=True, base_bytes=100), Refusal)
+
+
 def test_what_exceeds_the_whole_limit_is_hopeless():
     refusal = ask(Admission(), LIMIT + 1, single=True)
     assert (refusal.reason, refusal.hopeless) == (RefusalReason.TOO_LARGE, True)
@@ -132,23 +139,6 @@ def test_whoever_gives_up_is_in_nobody_s_way(leave):
         assert not isinstance(ask(admission, 10, now_s=0.5), Refusal)
     else:
         assert not isinstance(ask(admission, 10, now_s=2.0), Refusal)
-
-
-def test_open_while_everything_fits_with_ease_with_two_thresholds():
-    admission = Admission()
-    assert not admission.open
-    for in_use, is_open in ((100, False), (99, True), (150, True), (199, True), (200, False), (150, False)):
-        admission.update(reading(in_use), in_flight_bytes=0, potential_bytes=501)
-        assert admission.open is is_open
-    admission.update(reading(10), in_flight_bytes=0, potential_bytes=None)
-    assert not admission.open
-
-
-def test_work_that_went_by_while_open_counts_when_closed():
-    admission = Admission()
-    admission.update(reading(100), in_flight_bytes=600, potential_bytes=2000)
-    assert isinstance(ask(admission, 200, 100, base_bytes=100), Refusal)
-    assert isinstance(ask(admission, 880, 100, base_bytes=100, single=True), Refusal)  # it would not be alone
 
 
 class Ledger(RuleBasedStateMachine):

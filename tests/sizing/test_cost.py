@@ -18,22 +18,24 @@ class Heap:
     def __init__(self, *, retain=False, anchor=BASE):
         self.model = CostModel(anchor_bytes=anchor)
         self.rss = BASE
+        self.floor = 0
         self.retain = retain
         self.now_s = 0.0
         self.finished = {}
 
     def batch(self, loads, used, calls=None):
-        peak = max(BASE + used, self.rss if self.retain else 0)
+        peak = max(BASE + self.floor + used, self.rss if self.retain else 0)
         self.now_s += 0.2
         self.model.observe(
             start_bytes=self.rss,
             peak_bytes=peak,
+            end_bytes=peak if self.retain else BASE + self.floor,
             loads=loads,
             calls=calls if calls is not None else {},
             finished=dict(self.finished),
             now_s=self.now_s,
         )
-        self.rss = peak if self.retain else BASE
+        self.rss = peak if self.retain else BASE + self.floor
         for name, load in loads.items():
             self.finished[name] = self.finished.get(name, 0.0) + load
 
@@ -121,10 +123,41 @@ def test_work_that_has_begun_and_not_allocated_lowers_nothing():
 def test_the_anchor_sinks_by_itself_and_moves_when_told():
     model = CostModel()
     for start in (BASE, BASE - MIB, BASE + MIB):
-        model.observe(start_bytes=start, peak_bytes=start, loads={}, calls={}, finished={}, now_s=0.0)
+        model.observe(start_bytes=start, peak_bytes=start, end_bytes=start, loads={}, calls={}, finished={}, now_s=0.0)
     assert model.anchor_bytes == BASE - MIB
     model.move_anchor(BASE + 5 * MIB)
     assert model.anchor_bytes == BASE + 5 * MIB
+
+
+def test_what_rises_while_nothing_of_ours_runs_is_not_ours():
+    model = CostModel(anchor_bytes=BASE)
+    model.observe(start_bytes=BASE, peak_bytes=9 * BASE, end_bytes=7 * BASE, loads={}, calls={}, finished={}, now_s=0.0)
+    assert model.anchor_bytes == 7 * BASE
+
+
+@pytest.mark.parametrize("per_batch", [0.1, 0.5])
+def test_results_that_are_kept_are_not_taken_for_larger_items(per_batch):
+    rng, heap = random.Random(4), Heap()
+    for _ in range(200):
+        heap.batch({"work": 16.0}, sum(MIB * rng.lognormvariate(-0.02, 0.2) for _ in range(16)))
+        heap.floor += int(per_batch * 16 * MIB)
+    assert heap.per_item() <= 3 * MIB  # 21 MiB or 101 MiB by the anchor alone
+    assert heap.model.anchor_bytes >= BASE + 0.8 * heap.floor
+
+
+def test_somebody_who_takes_much_at_once_is_found_out():
+    heap = Heap()
+    for batch in range(60):
+        heap.floor = 650 * MIB if batch >= 20 else 0
+        heap.batch({"work": 1.0}, 20 * MIB)
+    assert heap.per_item() == pytest.approx(20 * MIB, rel=0.3)
+
+
+def test_items_that_really_grow_do_not_move_the_anchor():
+    heap = Heap()
+    for batch in range(100):
+        heap.batch({"work": 16.0}, 16 * MIB * (1 + batch / 30))
+    assert heap.model.anchor_bytes == BASE
 
 
 def test_windows_without_growth_are_counted_until_memory_grows():
@@ -166,6 +199,7 @@ def test_no_windows_make_a_negative_cost(windows):
         model.observe(
             start_bytes=start,
             peak_bytes=start + more,
+            end_bytes=start,
             loads={"work": load},
             calls={"work": 2.0},
             finished={"work": number * load},

@@ -63,7 +63,7 @@ def test_before_the_first_reading_nothing_is_known(learning):
 def test_what_can_be_handed_out_again_is_asked_for_only_when_memory_is_scarce(learning):
     learning.begin()
     for time_s, others, reusable in ((0.0, 0, 0), (1.0, 700 * MIB, 48 * MIB), (2.0, 0, 0)):
-        found = window(others=others, time_s=time_s, start=BASE - 64 * MIB)
+        found = window(0, {"work": 1.0}, others=others, time_s=time_s, start=BASE - 64 * MIB)
         learning._state.reading = found.reading
         learning.observe(found, {})
         assert learning.reusable_bytes == reusable
