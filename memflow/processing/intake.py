@@ -116,6 +116,8 @@ class Intake:
     def pace(self, seconds: float, concurrency: int) -> None:
         """Fit the quantum to how long a batch took."""
         if seconds < _QUICK_S:
-            self.quantum = min(self.quantum * 2, max(16, concurrency // 2))
+            # What an async source has read ahead waits outside of the consumer's window, so it gets half as much.
+            most = concurrency // 2 if isinstance(self.source, AsyncSource) else concurrency
+            self.quantum = min(self.quantum * 2, max(16, most))
         elif seconds > _SLOW_S and self.quantum > 1:
             self.quantum //= 2

@@ -166,7 +166,7 @@ def test_the_quantum_follows_how_long_a_batch_took() -> None:
     assert of.quantum == 1
     for _ in range(9):
         of.pace(0.0, 200)
-    assert of.quantum == 100
+    assert of.quantum == 200
 
 
 def test_letting_go_forgets_what_waits() -> None:
