@@ -65,6 +65,7 @@ class Batch:
     @property
     def untaken(self) -> int:
         """How many positions no worker has taken yet."""
+        # A range's iterator tells what is left of it, which the type of iterators in general does not promise.
         return self.indices.__length_hint__()  # type: ignore[attr-defined, no-any-return]
 
     def hand_out(self, most: int) -> int:

@@ -29,13 +29,14 @@ class Cadence:
             await cadence.checkpoint()
 
     Args:
-        slice_s: seconds of running before somebody lets others run.
+        slice_s: seconds of running before somebody lets others run. Less than half of a millisecond, since the tasks
+            that go on without a pause come to the end of theirs one behind the other.
         clock: seconds of a monotonic clock; replaced in tests.
     """
 
     __slots__ = ("_slice_s", "clock", "deadline_s", "last")
 
-    def __init__(self, *, slice_s: float = 0.0008, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, slice_s: float = 0.0004, clock: Callable[[], float] = time.monotonic) -> None:
         self._slice_s = slice_s
         self.clock = clock
         self.deadline_s = clock() + slice_s
@@ -46,10 +47,11 @@ class Cadence:
         return self.clock() >= self.deadline_s
 
     def resume(self) -> None:
-        """Open the next slice, if it is time, for a task that has just waited: it let others run already."""
-        now_s = self.clock()
-        if now_s >= self.deadline_s:
-            self.deadline_s = now_s + self._slice_s
+        """Open the next slice for a task that has just waited: it let others run already.
+
+        Whatever is left of the old one, or the consumer would be stopped within a burst, and with it everybody.
+        """
+        self.deadline_s = self.clock() + self._slice_s
 
     async def checkpoint(self) -> None:
         """Let others run, and be cancelled if that is due."""
