@@ -180,6 +180,7 @@ class Call:
         return None
 
     async def _wait_admitted(self) -> Batch | None:
+        self.sizer.held_back(self.cadence.clock())
         self.crew.rest()
         try:
             batch = await self._intake.wait_admitted()

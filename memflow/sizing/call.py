@@ -74,7 +74,11 @@ class CallSizer:
         self._auto = auto
         self._batches = operation.kind == "batches"
         self._search = ConcurrencyPolicy(
-            start=concurrency, least=limits.least_concurrency, most=limits.most_concurrency, now_s=now_s
+            start=concurrency,
+            least=limits.least_concurrency,
+            most=limits.most_concurrency,
+            now_s=now_s,
+            ramp=not self._batches and operation.concurrency is None,
         )
         self._due_s = self._since_s = now_s
         # Batches of the present size that have ended. Where calls wait for each other, the first of them waited for
@@ -143,9 +147,13 @@ class CallSizer:
             self._search.finished(calls=1, items=items, started_s=started_s, in_flight=in_flight, now_s=now_s)
         elif self._auto:
             self._search.finished(calls=items, items=items, started_s=started_s, in_flight=in_flight, now_s=now_s)
-        if now_s >= self._due_s and self._auto:
+        if self._auto and (now_s >= self._due_s or self._search.round_full):
             self._backoff.ended(started_s)
             self._decide(now_s)
+
+    def held_back(self, now_s: float) -> None:
+        """Take note that a batch waits for memory: until it doesn't, rates tell nothing about calls in flight."""
+        self._search.held_back(now_s)
 
     def shrink(self, now_s: float) -> None:
         """Halve, since memory is short or an allocation failed; nothing grows for a while."""
@@ -254,9 +262,11 @@ class CallSizer:
 
     def _decide_concurrency(self, now_s: float, *, may_grow: bool) -> None:
         search = self._search
-        ceiling = most_calls(self._outlook, self._operation, self._limits)
-        change = search.limit(ceiling, now_s)
-        while change is None and search.ready:
+        # Item functions are admitted item by item: admission bounds them better than any average could.
+        change = search.limit(self._most_calls(), now_s) if self._batches else None
+        if search.ramping:
+            change = search.climb(now_s, may_grow=may_grow)
+        while change is None and search.ready and not search.ramping:
             change = search.decide(now_s, may_grow=may_grow)
             if change is None or change.reason is not Reason.PAID:
                 break
@@ -274,8 +284,11 @@ class CallSizer:
         self.concurrency = change.after
         if change.reason is Reason.PAID:
             self._operation.rate = change.rate
-        allowed = most_calls(self._outlook, self._operation, self._limits)
+        allowed = self._most_calls()
         self._outlook.note(self._operation, calls_decision(self._outlook, self._operation, change, allowed, now_s))
+
+    def _most_calls(self) -> float:
+        return most_calls(self._outlook, self._operation, self._limits)
 
     def _fit_size_to(self, change: ConcurrencyChange) -> None:
         """Share memory among more calls, or give it to fewer, while they are tried; undo that when it didn't pay."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from memflow.sizing.decisions import Reason
+from memflow.sizing.ramp import Ramp
 from memflow.sizing.timing import RateMeter
 
 __all__ = ["ConcurrencyChange", "ConcurrencyPolicy"]
@@ -72,10 +73,12 @@ class ConcurrencyPolicy:
         least: Never below.
         most: Never above.
         now_s: Monotonic time, seconds.
+        ramp: Nothing is known yet: climb once a round first (`memflow.sizing.ramp`), then search.
 
     Attributes:
         value: calls in flight to have now.
         probing: True while a setting is being tried that may be taken back.
+        round_full: True when a round of the first climb has ended: in a burst, its last call should not go unheard.
     """
 
     __slots__ = (
@@ -91,6 +94,7 @@ class ConcurrencyPolicy:
         "_noise",
         "_pause_s",
         "_plan",
+        "_ramp",
         "_round_s",
         "_strange",
         "_tried_down",
@@ -98,13 +102,15 @@ class ConcurrencyPolicy:
         "best_rate",
         "meter",
         "probing",
+        "round_full",
         "value",
     )
 
-    def __init__(self, *, start: int, least: int, most: int, now_s: float) -> None:
+    def __init__(self, *, start: int, least: int, most: int, now_s: float, ramp: bool = False) -> None:
         self.value = self.best = start
+        self._ramp = Ramp(start, now_s) if ramp else None
         self.best_rate: float | None = None
-        self.probing = False
+        self.probing = self.round_full = False
         self._least = least
         self._most = most
         self._ceiling = most
@@ -125,6 +131,9 @@ class ConcurrencyPolicy:
     def finished(self, *, calls: int, items: int, started_s: float, in_flight: int, now_s: float) -> None:
         """Count calls that ended together. Cheap: the hot path calls it for every batch."""
         self.meter.add(calls, items, started_s, now_s)
+        if self._ramp is not None:
+            self._ramp.add(calls)
+            self.round_full = self._ramp.full
         if in_flight < self.value * _USED_SHARE:
             self._idle_calls += calls
 
@@ -132,6 +141,55 @@ class ConcurrencyPolicy:
     def ready(self) -> bool:
         """True when `decide` has something to judge by: a round under the present setting has ended."""
         return self.meter.lasted_s >= _LEAST_S
+
+    @property
+    def ramping(self) -> bool:
+        """True during the first climb, when `climb` decides, and `decide` has nothing to say."""
+        return self._ramp is not None
+
+    def climb(self, now_s: float, *, may_grow: bool = True) -> ConcurrencyChange | None:
+        """Double after each round of the first climb that paid; end it with the first that did not.
+
+        Args:
+            now_s: Monotonic time, seconds.
+            may_grow: False near the memory limit: the climb waits.
+        """
+        ramp = self._ramp
+        if ramp is None or not ramp.round_ended(now_s):
+            return None
+        if not may_grow:
+            ramp.pause(now_s)
+            self.round_full = False
+            return None
+        before, idle = self.value, 2 * self._idle_calls > ramp.ended
+        self._idle_calls, self.round_full = 0, False
+        target = min(self._ceiling, ceil(_UP * before))
+        if idle or target <= before:
+            self._end_ramp(now_s)
+            return None
+        pays = ramp.pays(now_s)
+        if pays is None:
+            return None
+        if pays:
+            self._move(target, now_s)
+            self.best = target
+            ramp.climb(target)
+            return ConcurrencyChange(before, target, Reason.GROWTH_CAP, ramp.rate_before, ramp.rate)
+        self._end_ramp(now_s)
+        self._move(ramp.before or before, now_s)
+        self.best = self.value
+        return ConcurrencyChange(before, self.value, Reason.DID_NOT_PAY, ramp.rate_before, ramp.rate)
+
+    def _end_ramp(self, now_s: float) -> None:
+        self._ramp, self.round_full = None, False
+        self.meter.reopen(now_s)
+
+    def held_back(self, now_s: float) -> None:
+        """Take note that calls wait for memory: the rate tells nothing about their number until they don't."""
+        if self._ramp is not None:
+            self._ramp.pause(now_s)
+        self.meter.reopen(now_s)
+        self._idle_calls = 0
 
     def restart(self, now_s: float) -> None:
         """Measure anew, since something else (the items of a batch) has changed; what was being tried is dropped."""
@@ -156,7 +214,7 @@ class ConcurrencyPolicy:
 
     def retreat(self, now_s: float, pause_s: float) -> ConcurrencyChange:
         """Halve at once, since memory ran out; nothing is tried for a while."""
-        before = self.value
+        before, self._ramp, self.round_full = self.value, None, False
         self._move(max(self._least, before // 2), now_s)
         self.best, self.best_rate, self.probing, self._fresh = self.value, None, False, True
         self._next_probe_s = now_s + pause_s

@@ -39,6 +39,7 @@ class FakeSizer:
         self.told: list[dict[str, Any]] = []
         self.closed = 0
         self.shrunk = 0
+        self.waits = 0
 
     def predict_bytes(self, weight: float) -> int:
         return int(weight * self.bytes_each)
@@ -48,6 +49,9 @@ class FakeSizer:
 
     def shrink(self, now_s: float) -> None:
         self.shrunk += 1
+
+    def held_back(self, now_s: float) -> None:
+        self.waits += 1
 
     def close(self) -> None:
         self.closed += 1
