@@ -89,6 +89,15 @@ class MemoryManagerSettings(_Section):
     """Least seconds at a level before it is left downwards. Rising is immediate."""
     trim: bool = True
     """On glibc, hand freed heap back to the kernel (`malloc_trim`) after a collection."""
+    pin_mmap_threshold: bool = True
+    """On glibc, under a control group's limit or `limit`: when use first reaches 50 % of it while something is in
+    flight, pin `M_MMAP_THRESHOLD` at 128 KiB for the rest of the process's life, unless the environment sets it. Large
+    blocks then go back to the kernel when they are freed. Otherwise glibc raises the threshold up to 32 MiB by itself,
+    and keeps what was freed: hundreds of MB where blocks of megabytes come and go."""
+    data_limit: bool = True
+    """On Linux, under a control group's limit or `limit`: while something is in flight, keep the soft RLIMIT_DATA where
+    use would reach 93 % of the limit, so that a wrong guess ends in a `MemoryError` of one item (which is run again
+    alone, see `rerun_on_memory_error`) and not in SIGKILL. Processes started meanwhile inherit it."""
     reclaim_max_time_pct: Percent = 5
     """Ceiling for the share of time spent collecting and trimming by itself, in per cent."""
 
@@ -199,6 +208,9 @@ class BatchProcessorSettings(_Section):
     admission_timeout_s: PositiveSeconds = 60.0
     """Seconds for which a batch may wait for memory with nothing of ours in flight, before
     `MemoryPressureError`."""
+    rerun_on_memory_error: bool = True
+    """Run an item (or batch) that failed with `MemoryError` once more, with nothing else in flight. A batch that fails
+    even so is halved, down to one item; what fails alone counts as failed."""
     linger_s: PositiveSeconds | None = None
     """With a slow async source: seconds after which a batch is started though it isn't full. None: a batch waits
     until it is full or the source ends."""

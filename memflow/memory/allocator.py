@@ -19,10 +19,21 @@ from typing import Any
 
 from memflow.memory.readings import AllocatorReading
 
-__all__ = ["allocator_name", "allocator_notes", "pin_mmap_threshold", "read_allocator", "trim"]
+__all__ = [
+    "MMAP_THRESHOLD",
+    "allocator_name",
+    "allocator_notes",
+    "mmap_threshold_is_set",
+    "pin_mmap_threshold",
+    "read_allocator",
+    "trim",
+]
 
 # mallinfo2 walks every free chunk: 1 µs on a fresh heap, 150 ms on a badly fragmented one.
 _SLOW_S = 0.005
+MMAP_THRESHOLD = 128 * 1024
+"""What glibc itself starts with, bytes; pinned, it no longer rises."""
+
 _M_MMAP_THRESHOLD = -3
 _RIVALS = {"mallctl": "jemalloc", "tc_version": "tcmalloc", "mi_version": "mimalloc"}
 _MALLINFO_FIELDS = (
@@ -146,6 +157,13 @@ def pin_mmap_threshold(threshold_bytes: int) -> bool:
     """
     mallopt = _glibc().mallopt
     return mallopt is not None and 0 <= threshold_bytes < 2**31 and mallopt(_M_MMAP_THRESHOLD, threshold_bytes) == 1
+
+
+def mmap_threshold_is_set() -> bool:
+    """True where whoever started this process chose the threshold, so that it should be left alone."""
+    return "MALLOC_MMAP_THRESHOLD_" in os.environ or "glibc.malloc.mmap_threshold" in os.environ.get(
+        "GLIBC_TUNABLES", ""
+    )
 
 
 def allocator_name() -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from memflow.memory.cgroup import Group, GroupChain, find_groups
+from memflow.memory.datalimit import original_data_limit
 from memflow.memory.procfs import HostMemory, ProcessMemory, read_host, read_number, read_process
 from memflow.memory.readings import LimitCandidate, MemoryLimit
 from memflow.units import MemorySize
@@ -66,12 +67,15 @@ class Resolution:
 
 
 def read_rlimits() -> Mapping[str, int | None]:
-    """Soft limits of this process on its address space, in bytes."""
+    """Soft limits of this process on its address space, in bytes; those that were set, not what slides below them."""
     if sys.platform == "win32":
         return {}
     import resource
 
     found = {name: resource.getrlimit(getattr(resource, name))[0] for name in ("RLIMIT_AS", "RLIMIT_DATA")}
+    original = original_data_limit()
+    if original is not None:
+        found["RLIMIT_DATA"] = original[0]
     return {name: None if soft == resource.RLIM_INFINITY else soft for name, soft in found.items()}
 
 

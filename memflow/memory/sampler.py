@@ -19,6 +19,8 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from memflow.memory.allocator import MMAP_THRESHOLD, mmap_threshold_is_set, pin_mmap_threshold
+from memflow.memory.datalimit import DataLimit
 from memflow.memory.pressure import PressureGauge, PressureLevel
 from memflow.memory.probe import MemoryProbe, default_probe
 from memflow.memory.readings import MemoryReading, MemoryWindow
@@ -29,6 +31,9 @@ from memflow.settings import MemoryManagerSettings
 __all__ = ["Sampler"]
 
 _log = logging.getLogger("memflow.memory")
+
+_KILLING = ("cgroup", "setting")
+_NEAR_PCT = 50.0
 
 
 class Sampler:
@@ -67,6 +72,9 @@ class Sampler:
         self._schedule = ReclaimSchedule(
             threshold_pct=self.settings.gc_threshold_pct, max_time_pct=self.settings.reclaim_max_time_pct
         )
+        # A probe of somebody's own may tell of another process, or of none.
+        self._data_limit = DataLimit() if self.settings.data_limit and probe is None else None
+        self._may_pin = self.settings.pin_mmap_threshold and probe is None
         self._hosts: dict[int, list[_Host]] = {}
         self._next_boundary_s = float("-inf")
         self._next_limit_s = float("-inf")
@@ -105,8 +113,36 @@ class Sampler:
             level = self._gauge.update(reading.utilization_pct, now_s)
             if level is not state.level and self.settings.debug:
                 _log.debug("level %s -> %s at %.1f %% of the limit", state.level, level, reading.utilization_pct)
+            if not boundary or reading.utilization_pct >= _NEAR_PCT:
+                self._bound_data(reading)
+                self._retain_less(reading)
             state.accept(window, level)
         return reading
+
+    def _bound_data(self, reading: MemoryReading) -> None:
+        limit, data_limit = self.state.limit, self._data_limit
+        if data_limit is not None and limit is not None and limit.kind in _KILLING:
+            data_limit.move(
+                rss_bytes=reading.rss_bytes,
+                in_use_bytes=reading.in_use_bytes,
+                limit_bytes=reading.limit_bytes,
+                now_s=reading.time_s,
+            )
+
+    def _retain_less(self, reading: MemoryReading) -> None:
+        """Pin glibc's mmap threshold, once, when memory is needed that freed blocks would keep."""
+        limit = self.state.limit
+        if (
+            self._may_pin
+            and reading.utilization_pct >= _NEAR_PCT
+            and self._hosts
+            and limit is not None
+            and limit.kind in _KILLING
+        ):
+            self._may_pin = False
+            pinned = not mmap_threshold_is_set() and pin_mmap_threshold(MMAP_THRESHOLD)
+            if self.settings.debug:
+                _log.debug("mmap threshold %s", "pinned" if pinned else "left as it is")
 
     def at_boundary(self, now_s: float) -> None:
         """Take a reading at the start or end of a batch, unless one was taken a moment ago."""
@@ -121,9 +157,16 @@ class Sampler:
         hosts.append(host)
         if len(hosts) == 1:
             host.start(self._tick)
+        data_limit = self._data_limit
+        if data_limit is not None:
+            data_limit.hold()
+            if self.state.reading is not None:
+                self._bound_data(self.state.reading)
         try:
             yield
         finally:
+            if data_limit is not None:
+                data_limit.release()
             hosts.remove(host)
             if host.stop():
                 if hosts:
@@ -155,6 +198,8 @@ class Sampler:
     def reclaim(self) -> ReclaimResult:
         """Collect and trim now. Blocks; takes no heed of the time budget but counts against it."""
         result = collect_and_trim(self._rss, with_trim=self.settings.trim)
+        if result.trimmed and self._data_limit is not None:
+            self._data_limit.trimmed()
         reading = self.sample()
         self._schedule.record(result, in_use_bytes=reading.in_use_bytes, now_s=self._clock())
         self.reclaims += 1

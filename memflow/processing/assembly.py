@@ -21,6 +21,7 @@ from memflow.processing.gate import Gate
 from memflow.processing.guards import RetryWrapper, guard
 from memflow.processing.hints import SizeHint
 from memflow.processing.plan import CallPlan, Kind
+from memflow.processing.preemption import preemption_of
 from memflow.processing.source import open_source
 from memflow.processing.totals import Totals
 from memflow.processing.workers import track_weights, work_batches, work_items
@@ -58,6 +59,7 @@ class Assembly:
         operation: str | None,
         hint: SizeHint | None,
         on_error: OnError | None,
+        preemptible: bool = False,
         ordered: bool = True,
         keep: bool = False,
     ) -> CallPlan:
@@ -72,6 +74,11 @@ class Assembly:
             raise ConfigurationError(f"size_hint must be callable, not {type(hint).__name__}, such as size_hint=len")
         if on_error not in (None, "raise", "collect"):
             raise ConfigurationError(f'on_error must be "raise" or "collect", not {on_error!r}')
+        if preemptible and not is_async(fn):
+            raise ConfigurationError(
+                "preemptible=True needs an async function, since a thread can't be interrupted; leave it out, or make "
+                f"{_name(fn)} async"
+            )
         return CallPlan(
             operation=operation if operation is not None else f"{self._settings.process_name}.{_name(fn)}",
             kind=kind,
@@ -79,6 +86,8 @@ class Assembly:
             ordered=ordered,
             keep=keep,
             collect=(on_error or self._settings.on_error) == "collect",
+            preemptible=preemptible and self._settings.memory_monitoring,
+            rerun=self._settings.rerun_on_memory_error and self._settings.memory_monitoring,
             delay_s=self._settings.delay_between_batches_s,
         )
 
@@ -99,6 +108,8 @@ class Assembly:
             retry=self._retry,
             on_retry=self._totals.count_retry,
         )
+        if plan.preemptible:
+            function = preemption_of(self._bundle.state).bind(function)
         # Last of what may fail, since a call that was opened must be closed.
         sizer = self._bundle.optimizer.open_call(
             plan.operation,

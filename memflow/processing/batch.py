@@ -30,9 +30,11 @@ class Batch:
         failed: items whose place holds a failure.
         started_s: when it was admitted.
         reserved: what admission gave it, or None.
+        alone: it may run only with nothing else in flight.
     """
 
     __slots__ = (
+        "alone",
         "failed",
         "full",
         "given",
@@ -58,6 +60,7 @@ class Batch:
         self.weights = weights
         self.weight = float(self.size) if weights is None else sum(weights)
         self.full = full
+        self.alone = False
         self.failed = 0
         self.started_s = 0.0
         self.reserved: Any = None

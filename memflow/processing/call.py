@@ -27,6 +27,7 @@ from memflow.processing.guards import GaveUp
 from memflow.processing.intake import Intake
 from memflow.processing.outcome import ItemFailure
 from memflow.processing.plan import CallPlan
+from memflow.processing.rerun import AGAIN, ALONE, Preempted
 from memflow.processing.source import AsyncSource, SyncSource
 from memflow.processing.totals import Totals
 from memflow.sizing.optimizer import CallSizer
@@ -34,6 +35,7 @@ from memflow.sizing.optimizer import CallSizer
 __all__ = ["Call"]
 
 _CRUMB = 8
+_OFTEN_S = 2.0
 
 
 class Call:
@@ -85,6 +87,7 @@ class Call:
         self._gate = gate
         self._open_batches: set[Batch] = set()
         self._errors: list[tuple[Exception, tuple[int, ...]]] = []
+        self._last_short_s = float("-inf")
         self._fatal: BaseException | None = None
         self._group: TaskGroup | None = None
 
@@ -245,20 +248,42 @@ class Call:
         if self.crew.size < sizer.concurrency and not self._source.ended:
             self._hire()
 
-    def failed(self, batch: Batch, position: int, error: Exception) -> ItemFailure | None:
+    def failed(
+        self,
+        batch: Batch,
+        position: int,
+        error: Exception,
+        *,
+        final: bool = False,
+        attempts: int = 1,
+        size: int | None = None,
+    ) -> Any:
         """Judge an error of the user's function at one item, or at the first of a batch that failed whole.
 
+        Args:
+            batch: which.
+            position: which of its items.
+            error: what was raised.
+            final: it is not run again, whatever the error.
+            attempts: how often it was tried.
+            size: items that failed together; by default the whole batch of a batch function.
+
         Returns:
-            What stands in the item's place, or None when the call is over.
+            What stands in the item's place; `rerun.ALONE` or `rerun.AGAIN` where it is to run again; None when the
+            call is over.
         """
-        attempts = 1
+        if isinstance(error, Preempted):
+            self.totals.items_preempted += self._failing(batch, size)
+            return AGAIN
         if isinstance(error, GaveUp):
-            attempts, error = error.attempts, error.error
+            attempts, error = attempts - 1 + error.attempts, error.error
         if isinstance(error, MemoryError):
-            self.sizer.shrink(self.cadence.clock())
+            self._shrink()
+            if self.plan.rerun and not final and not self.ended:
+                return ALONE
         index = batch.start + position
         if not self.plan.collect:
-            size = batch.size if self.plan.kind == "batches" else 1
+            size = self._failing(batch, size)
             self._errors.append((error, tuple(range(index, index + size))))
             self.totals.items_failed += size
             self.end()
@@ -266,6 +291,29 @@ class Call:
         if not self.ended:  # what ends later is not delivered, nor counted
             batch.failed += 1
         return ItemFailure.of(error, index=index, attempts=attempts)
+
+    def _shrink(self) -> None:
+        """Make sizes smaller; of single items, not for the first that was larger than anybody could know."""
+        now_s = self.cadence.clock()
+        if self.plan.kind == "batches" or now_s - self._last_short_s < _OFTEN_S:
+            self.sizer.shrink(now_s)
+        self._last_short_s = now_s
+
+    def _failing(self, batch: Batch, size: int | None) -> int:
+        return 1 if self.plan.kind == "items" else size if size is not None else batch.size
+
+    async def gate_enter(self, batch: Batch) -> bool:
+        """Wait until a batch that is to run again may; False when it should be halved first.
+
+        Raises:
+            MemoryPressureError: nothing made room for it.
+        """
+        self.sizer.held_back(self.cadence.clock())
+        return await self._gate.wait_enter(batch)
+
+    def gate_leave(self, batch: Batch) -> None:
+        """Give back what a batch holds."""
+        self._gate.leave(batch, self.cadence.clock())
 
     def fail(self, error: BaseException) -> None:
         """End the call with an error that is not the function's, or with a stray cancellation."""

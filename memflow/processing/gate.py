@@ -27,6 +27,8 @@ from memflow.sizing.optimizer import CallSizer
 
 __all__ = ["Gate"]
 
+_ALONE_S = 5.0
+
 
 class Gate:
     """Lets one call's batches in.
@@ -60,7 +62,7 @@ class Gate:
         self._timeout_s = settings.admission_timeout_s
         self._clock = clock
         self._held: set[Reservation] = set()
-        self._freed: anyio.Event | None = None
+        self._freed: list[anyio.Event] = []
 
     def try_enter(self, batch: Batch) -> bool:
         """Reserve for a batch without waiting; False when there is no room now."""
@@ -89,7 +91,8 @@ class Gate:
             guard_bytes=sizer.guard_bytes,
             base_bytes=sizer.base_bytes,
             reusable_bytes=sizer.reusable_bytes,
-            waiter=self if waiting else None,
+            waiter=batch if waiting else None,
+            alone=batch.alone,
         )
         if isinstance(answer, Refusal):
             return answer
@@ -114,6 +117,9 @@ class Gate:
     async def wait_enter(self, batch: Batch) -> bool:
         """Wait until a batch may start.
 
+        One that is to run alone has the others wait until nothing is held. Where that takes longer than 5 s (items that
+        take minutes, or an item that itself waits for this batch), it takes its chance like any other.
+
         Returns:
             True when it may; False when it should be split first, since nothing else is in flight.
 
@@ -121,10 +127,17 @@ class Gate:
             MemoryPressureError: it can never fit, or nothing made room for `admission_timeout_s`.
         """
         began_s = alone_since_s = self._clock()
+        cleared = not self._sampler.settings.auto_gc
         self._totals.waits += 1
         try:
             while True:
                 self._sampler.sample()
+                if batch.alone and self._clock() - began_s >= _ALONE_S:
+                    batch.alone = False
+                if batch.alone and not (self._admission.holders or cleared):
+                    # What its first try and all the others left behind: nothing else could make room for it.
+                    cleared = True
+                    await self._sampler.reclaim_in_thread()
                 refusal = self._reserve(batch, waiting=True)
                 if refusal is None:
                     return True
@@ -139,14 +152,14 @@ class Gate:
                 if not reclaims or await self._sampler.reclaim_if_allowed() is None:
                     await self._wait_freed()
         finally:
-            self._admission.forget(self)
+            self._admission.forget(batch)
             self._totals.waited_s += self._clock() - began_s
 
     async def _wait_freed(self) -> None:
-        self._freed = anyio.Event()
+        event = anyio.Event()
+        self._freed.append(event)
         with anyio.move_on_after(self._sampler.settings.sample_interval_s):
-            await self._freed.wait()
-        self._freed = None
+            await event.wait()
 
     def _give_up(self, refusal: Refusal, waited_s: float) -> MemoryPressureError:
         limit = self._state.limit
@@ -169,8 +182,10 @@ class Gate:
             batch.reserved = None
             self._held.discard(reservation)
             reservation.release()
-        if self._freed is not None:
-            self._freed.set()
+        if self._freed:
+            for event in self._freed:
+                event.set()
+            self._freed.clear()
 
     def close(self) -> None:
         """Give back what unfinished batches hold."""

@@ -69,6 +69,11 @@ def _with_timeout(function: AsyncFunction, operation: str, timeout_s: float) -> 
     return bounded
 
 
+def _is_worth_a_retry(error: Exception) -> bool:
+    """False for what asks for memory: that is run again once nothing else is in flight."""
+    return not isinstance(error, MemoryError)
+
+
 def _with_retries(
     function: AsyncFunction, settings: BatchProcessorSettings, on_retry: Callable[[], None]
 ) -> AsyncFunction:
@@ -84,7 +89,7 @@ def _with_retries(
         tried = 0
         try:
             async for attempt in stamina.retry_context(
-                on=Exception,
+                on=_is_worth_a_retry,
                 attempts=settings.attempts,
                 timeout=None,
                 wait_initial=settings.retry_wait_s,

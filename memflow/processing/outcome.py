@@ -72,6 +72,10 @@ class ProcessorStatistics:
     """Calls in flight, as sized last."""
     retries: int
     """Attempts beyond the first."""
+    items_rerun: int
+    """Runs of items repeated alone after a `MemoryError`."""
+    items_preempted: int
+    """Runs of items cancelled for want of memory, to be repeated."""
     waits: int
     """How often a batch had to wait for memory."""
     waited_s: float

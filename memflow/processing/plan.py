@@ -28,6 +28,10 @@ class CallPlan:
     """Keep all results for one list, instead of delivering them one by one."""
     collect: bool
     """Put an `ItemFailure` in a failed item's place and go on."""
+    preemptible: bool
+    """The function may be cancelled and run again when memory runs out."""
+    rerun: bool
+    """Run once more, alone, what failed with `MemoryError`."""
     delay_s: float
     """Seconds that a worker rests after each batch."""
 

@@ -89,6 +89,7 @@ class BatchProcessor:
         *,
         operation: str | None = ...,
         size_hint: SizeHint | None = ...,
+        preemptible: bool = ...,
         on_error: OnError | None = ...,
     ) -> list[R | ItemFailure]: ...
 
@@ -100,6 +101,7 @@ class BatchProcessor:
         *,
         operation: str | None = ...,
         size_hint: SizeHint | None = ...,
+        preemptible: bool = ...,
         on_error: OnError | None = ...,
     ) -> list[R | ItemFailure]: ...
 
@@ -110,6 +112,7 @@ class BatchProcessor:
         *,
         operation: str | None = None,
         size_hint: SizeHint | None = None,
+        preemptible: bool = False,
         on_error: OnError | None = None,
     ) -> list[Any]:
         """Run `fn` on every item and return the results in the order of the items.
@@ -119,6 +122,7 @@ class BatchProcessor:
             fn: takes an item and returns its result. A sync function runs in a thread.
             operation: the name under which costs are learnt; by default the processor's and the function's.
             size_hint: takes an item and returns its size in bytes, as well as it is known.
+            preemptible: `fn` (async) may be cancelled when memory runs out, and run again from the start later.
             on_error: overrides the setting for this call.
 
         Returns:
@@ -132,7 +136,9 @@ class BatchProcessor:
             ProcessorClosedError: after `aclose()`.
         """
         self._require_open()
-        plan = self._assembly.plan("items", fn, operation=operation, hint=size_hint, on_error=on_error, keep=True)
+        plan = self._assembly.plan(
+            "items", fn, operation=operation, hint=size_hint, preemptible=preemptible, on_error=on_error, keep=True
+        )
         return await self._gather(plan, items, fn)
 
     async def process_batches(
@@ -142,6 +148,7 @@ class BatchProcessor:
         *,
         operation: str | None = None,
         size_hint: SizeHint | None = None,
+        preemptible: bool = False,
         on_error: OnError | None = None,
     ) -> list[Any]:
         """Run `fn` on batches of items and return the results in the order of the items.
@@ -152,7 +159,9 @@ class BatchProcessor:
             BatchFailed: with a `BatchResultError` inside when the number of results is wrong; else as `process`.
         """
         self._require_open()
-        plan = self._assembly.plan("batches", fn, operation=operation, hint=size_hint, on_error=on_error, keep=True)
+        plan = self._assembly.plan(
+            "batches", fn, operation=operation, hint=size_hint, preemptible=preemptible, on_error=on_error, keep=True
+        )
         return await self._gather(plan, items, fn)
 
     def stream(
@@ -163,6 +172,7 @@ class BatchProcessor:
         ordered: bool = True,
         operation: str | None = None,
         size_hint: SizeHint | None = None,
+        preemptible: bool = False,
         on_error: OnError | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         """Run `fn` on every item and hand out the results while working.
@@ -176,6 +186,7 @@ class BatchProcessor:
             ordered: hand out in the order of the items; False: as completed.
             operation: as in `process`.
             size_hint: as in `process`.
+            preemptible: as in `process`.
             on_error: as in `process`.
 
         Example:
@@ -184,7 +195,15 @@ class BatchProcessor:
                     print(result)
         """
         self._require_open()
-        plan = self._assembly.plan("items", fn, operation=operation, hint=size_hint, on_error=on_error, ordered=ordered)
+        plan = self._assembly.plan(
+            "items",
+            fn,
+            operation=operation,
+            hint=size_hint,
+            preemptible=preemptible,
+            on_error=on_error,
+            ordered=ordered,
+        )
         return self._stream(plan, items, fn)
 
     def stream_batches(
@@ -195,12 +214,19 @@ class BatchProcessor:
         ordered: bool = True,
         operation: str | None = None,
         size_hint: SizeHint | None = None,
+        preemptible: bool = False,
         on_error: OnError | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         """Run `fn` on batches of items and hand out the results, one by one, while working. See `stream`."""
         self._require_open()
         plan = self._assembly.plan(
-            "batches", fn, operation=operation, hint=size_hint, on_error=on_error, ordered=ordered
+            "batches",
+            fn,
+            operation=operation,
+            hint=size_hint,
+            preemptible=preemptible,
+            on_error=on_error,
+            ordered=ordered,
         )
         return self._stream(plan, items, fn)
 

@@ -18,6 +18,8 @@ class Totals:
         self.items_in_flight = 0
         self.batches_done = 0
         self.retries = 0
+        self.items_rerun = 0
+        self.items_preempted = 0
         self.waits = 0
         self.waited_s = 0.0
         self.calls_open = 0

@@ -17,6 +17,7 @@ from memflow.execution.base import AsyncFunction
 from memflow.memory.work import OperationLoad
 from memflow.processing.batch import Batch
 from memflow.processing.call import Call
+from memflow.processing.rerun import AGAIN, ALONE, rerun_batch, rerun_item
 
 __all__ = ["check_results", "track_weights", "work_batches", "work_items"]
 
@@ -37,6 +38,10 @@ async def work_items(call: Call) -> None:
                     except Exception as error:
                         value = call.failed(batch, position, error)
                         if value is None:
+                            return
+                    if value is ALONE or value is AGAIN:
+                        value = await rerun_item(call, batch, position, value)
+                        if value is None and call.ended:
                             return
                     if call.ended:
                         return
@@ -90,17 +95,20 @@ async def work_batches(call: Call) -> None:
 
 async def _run_batch(call: Call, batch: Batch) -> bool:
     """Run one batch and put its results, or a failure, in every place; False when the call is over."""
-    load = call.load
+    load, verdict = call.load, None
     load.start(batch.weight)
     try:
         results = check_results(call.plan.operation, batch.size, await call.function(batch.items))
     except Exception as error:
-        if not _fail_batch(call, batch, error):
+        verdict = _fail_batch(call, batch, error)
+        if verdict is None:
             return False
     else:
         batch.results[:] = results
     finally:
         load.stop(batch.weight)
+    if (verdict is ALONE or verdict is AGAIN) and not await rerun_batch(call, batch, verdict, check_results):
+        return False
     batch.items = []
     if call.ended:
         return False
@@ -108,14 +116,15 @@ async def _run_batch(call: Call, batch: Batch) -> bool:
     return True
 
 
-def _fail_batch(call: Call, batch: Batch, error: Exception) -> bool:
-    """Put a failure in every place of a batch; False when the call is over."""
+def _fail_batch(call: Call, batch: Batch, error: Exception) -> Any:
+    """Put a failure in every place of a batch; the last verdict, None when the call is over."""
+    verdict: Any = None
     for position in range(batch.size):
-        failure = call.failed(batch, position, error)
-        if failure is None:
-            return False
-        batch.results[position] = failure
-    return True
+        verdict = call.failed(batch, position, error)
+        if verdict is None or verdict is ALONE or verdict is AGAIN:
+            break
+        batch.results[position] = verdict
+    return verdict
 
 
 def check_results(operation: str, due: int, returned: Any) -> Sequence[Any]:

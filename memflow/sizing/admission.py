@@ -15,6 +15,9 @@ prediction covers (1.5 times the 99th percentile of past surprises, see `cost`).
 
 One item may always run alone, as long as it fits under the limit itself: above what is in use, or above the base. What
 is larger than the whole limit is refused for good.
+
+Work that failed for want of memory asks to be `alone`: it goes before all others that wait, starts once nothing else
+is held, and nothing else starts until it ends.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from threading import Lock
 
 from memflow.memory.readings import MemoryReading
@@ -41,6 +45,8 @@ class RefusalReason(Enum):
     """Another one has waited long for its turn, and would wait for ever if smaller ones went ahead of it."""
     TOO_LARGE = "too large"
     """It needs more than the whole limit, so waiting does not help."""
+    ALONE = "alone"
+    """It asked to be alone and isn't yet, or somebody else is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +77,12 @@ class Reservation:
         bytes: what is promised now.
     """
 
-    __slots__ = ("_admission", "_admitted_s", "_pending", "bytes")
+    __slots__ = ("_admission", "_admitted_s", "_alone", "_pending", "bytes")
 
-    def __init__(self, admission: Admission, count: int, admitted_s: float) -> None:
+    def __init__(self, admission: Admission, count: int, admitted_s: float, *, alone: bool = False) -> None:
         self._admission: Admission | None = admission
         self._admitted_s = admitted_s
+        self._alone = alone
         self._pending = True
         self.bytes = count
 
@@ -118,6 +125,7 @@ class Admission:
 
     __slots__ = (
         "__weakref__",
+        "_alone",
         "_base_bytes",
         "_lock",
         "_patience_s",
@@ -133,6 +141,7 @@ class Admission:
     def __init__(self, *, share: float = 0.85, settle_s: float = 0.005, patience_s: float = 0.25) -> None:
         self.reserved_bytes = 0
         self.holders = 0
+        self._alone = False
         self._share = share
         self._settle_s = settle_s
         self._patience_s = patience_s
@@ -153,6 +162,7 @@ class Admission:
         base_bytes: int | None = None,
         reusable_bytes: int = 0,
         waiter: Hashable | None = None,
+        alone: bool = False,
     ) -> Reservation | Refusal:
         """Promise bytes to a batch if they fit; a refusal changes nothing.
 
@@ -165,6 +175,7 @@ class Admission:
             base_bytes: What is in use without our work; by default, what was in use when nothing was reserved.
             reusable_bytes: What the allocator holds that the program has freed, and hands out again.
             waiter: Who asks, where it will ask again until it is admitted or calls `forget`; keeps its turn.
+            alone: Only with nothing else held, and before whoever else waits.
         """
         with self._lock:
             self._settle(reading.time_s)
@@ -173,36 +184,35 @@ class Admission:
             elif not self.holders:
                 self._base_bytes = reading.in_use_bytes
             measured = reading.in_use_bytes - min(reusable_bytes, reading.in_use_bytes)
-            reason = self._judge(predicted_bytes, guard_bytes, measured, reading.limit_bytes, single, waiter, now_s)
+            limit = reading.limit_bytes
+            if single and predicted_bytes > limit:
+                reason: RefusalReason | None = RefusalReason.TOO_LARGE
+            else:
+                reason = self._judge_turn(waiter, now_s, alone=alone) or self._judge(
+                    predicted_bytes, guard_bytes, measured, limit, single
+                )
             if reason is not None:
                 return Refusal(predicted_bytes, self.reserved_bytes, reading.in_use_bytes, reading.limit_bytes, reason)
             if waiter is not None:
                 self._waiters.pop(waiter, None)
             # At least one byte, so that work of unknown size is seen to be in flight.
-            return self._admit(max(1, predicted_bytes), now_s)
+            return self._admit(max(1, predicted_bytes), now_s, alone=alone)
 
     def forget(self, waiter: Hashable) -> None:
         """Take back a turn: the waiter has given up, or asks for something else."""
         with self._lock:
             self._waiters.pop(waiter, None)
 
-    def _judge(
-        self,
-        predicted: int,
-        guard: int,
-        measured: int,
-        limit: int,
-        single: bool,
-        waiter: Hashable | None,
-        now_s: float,
-    ) -> RefusalReason | None:
-        """Return why not, or None where it fits. Leaves a mark for who will ask again."""
-        if single and predicted > limit:
-            return RefusalReason.TOO_LARGE
+    def _judge_turn(self, waiter: Hashable | None, now_s: float, *, alone: bool) -> RefusalReason | None:
+        """Return why it isn't its turn, or None. Leaves a mark for who will ask again."""
         if waiter is not None or self._waiters:
-            first = self._first_in_line(waiter, now_s)
+            first = self._first_in_line(waiter, now_s, alone=alone)
             if first is not None and first != waiter:
                 return RefusalReason.QUEUED
+        return RefusalReason.ALONE if self._alone or (alone and self.holders) else None
+
+    def _judge(self, predicted: int, guard: int, measured: int, limit: int, single: bool) -> RefusalReason | None:
+        """Return why it doesn't fit, or None where it does."""
         promised = self._base_bytes + self.reserved_bytes
         held = max(promised, measured + self._pending_bytes)
         if held + predicted + guard <= self._share * limit:
@@ -221,21 +231,28 @@ class Admission:
             return True
         return measured <= self._share * limit and self._base_bytes + predicted <= limit
 
-    def _first_in_line(self, waiter: Hashable | None, now_s: float) -> Hashable | None:
-        """Return who has waited beyond patience, the longest first; whoever stopped asking has lost its turn."""
+    def _first_in_line(self, waiter: Hashable | None, now_s: float, *, alone: bool) -> Hashable | None:
+        """Return who asks to be alone or has waited beyond patience, in this order, the longest first.
+
+        Whoever stopped asking has lost its turn.
+        """
         waiters = self._waiters
         if waiter is not None:
             began_s, _ = waiters.get(waiter, (now_s, now_s))
-            waiters[waiter] = (began_s, now_s)
+            waiters[waiter] = (-inf if alone else began_s, now_s)
         for other, (_, asked_s) in tuple(waiters.items()):
             if now_s - asked_s > _FORGOTTEN_S:
                 del waiters[other]
         for other, (began_s, _) in waiters.items():
+            if began_s == -inf:
+                return other
+        for other, (began_s, _) in waiters.items():
             return other if now_s - began_s > self._patience_s else None
         return None
 
-    def _admit(self, count: int, now_s: float) -> Reservation:
-        reservation = Reservation(self, count, now_s)
+    def _admit(self, count: int, now_s: float, *, alone: bool) -> Reservation:
+        reservation = Reservation(self, count, now_s, alone=alone)
+        self._alone = alone
         self.reserved_bytes += count
         self.holders += 1
         self._pending_bytes += count
@@ -268,4 +285,6 @@ class Admission:
             self._unpend(reservation)
             self.reserved_bytes -= reservation.bytes
             self.holders -= 1
+            if reservation._alone:
+                self._alone = False
             reservation.bytes = 0

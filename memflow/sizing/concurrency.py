@@ -148,7 +148,7 @@ class ConcurrencyPolicy:
         return self._ramp is not None
 
     def climb(self, now_s: float, *, may_grow: bool = True) -> ConcurrencyChange | None:
-        """Double after each round of the first climb that paid; end it with the first that did not.
+        """Go higher after each round of the first climb that paid; end it with the first that did not.
 
         Args:
             now_s: Monotonic time, seconds.
@@ -163,7 +163,7 @@ class ConcurrencyPolicy:
             return None
         before, idle = self.value, 2 * self._idle_calls > ramp.ended
         self._idle_calls, self.round_full = 0, False
-        target = min(self._ceiling, ceil(_UP * before))
+        target = min(self._ceiling, ramp.factor * before)
         if idle or target <= before:
             self._end_ramp(now_s)
             return None
@@ -171,12 +171,13 @@ class ConcurrencyPolicy:
         if pays is None:
             return None
         if pays:
+            target = min(self._ceiling, ramp.factor * before)
             self._move(target, now_s)
             self.best = target
             ramp.climb(target)
             return ConcurrencyChange(before, target, Reason.GROWTH_CAP, ramp.rate_before, ramp.rate)
         self._end_ramp(now_s)
-        self._move(ramp.before or before, now_s)
+        self._move(max(self._least, min(before, ceil(ramp.needed))), now_s)
         self.best = self.value
         return ConcurrencyChange(before, self.value, Reason.DID_NOT_PAY, ramp.rate_before, ramp.rate)
 

@@ -19,7 +19,7 @@ import sys
 import time
 def work(record):
     sys.stdout.write(f"item {record['id']}\\n")  # print writes in pieces, which threads may mix
-    time.sleep(0.05)
+    time.sleep(0.25)  # long enough that the view is drawn, however many run at once
     return record
 """
 

@@ -66,6 +66,8 @@ def plan(kind: str = "items", **changes: Any) -> CallPlan:
         "ordered": True,
         "keep": False,
         "collect": False,
+        "preemptible": False,
+        "rerun": True,
         "delay_s": 0.0,
         **changes,
     }
