@@ -11,6 +11,7 @@ never taken for unset; unset is None.
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -90,10 +91,10 @@ class MemoryManagerSettings(_Section):
     trim: bool = True
     """On glibc, hand freed heap back to the kernel (`malloc_trim`) after a collection."""
     pin_mmap_threshold: bool = True
-    """On glibc, under a control group's limit or `limit`: when use first reaches 50 % of it while something is in
-    flight, pin `M_MMAP_THRESHOLD` at 128 KiB for the rest of the process's life, unless the environment sets it. Large
-    blocks then go back to the kernel when they are freed. Otherwise glibc raises the threshold up to 32 MiB by itself,
-    and keeps what was freed: hundreds of MB where blocks of megabytes come and go."""
+    """On glibc, under a control group's limit or `limit`: once use is over 50 % of it and freed blocks keep more than
+    10 % of it, pin `M_MMAP_THRESHOLD` at 128 KiB for the rest of the process's life, unless the environment sets it.
+    Large blocks then go back to the kernel when they are freed. Otherwise glibc raises the threshold up to 32 MiB by
+    itself, and keeps what was freed: hundreds of MB where blocks of different sizes come and go."""
     data_limit: bool = True
     """On Linux, under a control group's limit or `limit`: while something is in flight, keep the soft RLIMIT_DATA where
     use would reach 93 % of the limit, so that a wrong guess ends in a `MemoryError` of one item (which is run again
@@ -125,6 +126,9 @@ class HeapAnalyzerSettings(_Section):
     """Use, in per cent of the limit, from which nearness to the limit is reported as critical."""
     sustained_s: Seconds = 1.0
     """Seconds for which utilisation must stay over its threshold before it is reported (near-limit is immediate)."""
+    stall_threshold_s: PositiveSeconds = 1.0
+    """Seconds for which a batch must have waited for memory, with nothing of ours in flight, before that is reported;
+    ten times as long while something of ours runs but neither ends nor starts."""
     min_window_s: PositiveSeconds = 5.0
     """Least seconds of history before a rate over time is judged."""
     update_interval_s: PositiveSeconds = 10.0
@@ -211,6 +215,9 @@ class BatchProcessorSettings(_Section):
     rerun_on_memory_error: bool = True
     """Run an item (or batch) that failed with `MemoryError` once more, with nothing else in flight. A batch that fails
     even so is halved, down to one item; what fails alone counts as failed."""
+    cost_profile: Path | None = None
+    """File in which what is learnt about operations is kept from run to run, so that the next one starts warm; made
+    when there is none. One that can't be used is told and never fails a call. None: nothing is kept."""
     linger_s: PositiveSeconds | None = None
     """With a slow async source: seconds after which a batch is started though it isn't full. None: a batch waits
     until it is full or the source ends."""

@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(describe_machine())
     limit = MemorySize(asked.limit).bytes
     assert limit is not None
-    print(f"group     version {version}, {asked.limit}; seeds {asked.seeds[0]}..{asked.seeds[-1]}; share {asked.share} %o")
+    print(
+        f"group     version {version}, {asked.limit}; seeds {asked.seeds[0]}..{asked.seeds[-1]}; share {asked.share} %o"
+    )
     cache = Cache(asked.cache)
     for name in asked.workloads:
         _measure(WORKLOADS[name], asked, limit, cache)

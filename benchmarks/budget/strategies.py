@@ -24,7 +24,9 @@ _GOAL_SHARE = 0.7
 _KNEE = 0.05
 
 
-async def memflow(workload: Workload, pieces: list[Piece], setting: int, count: Count, hints: str = "") -> dict[str, Any]:
+async def memflow(
+    workload: Workload, pieces: list[Piece], setting: int, count: Count, hints: str = ""
+) -> dict[str, Any]:
     """Everything by default."""
     from memflow import BatchProcessor
 

@@ -57,7 +57,7 @@ class Workload:
     """Batches share one server."""
     may_fail: int = 0
     """Pieces that can't fit and have to fail, each by itself."""
-    ladder: Sequence[int] = (1, 2, 5, 10, 20, 30, 40, 60, 90, 130, 200, 300)
+    ladder: Sequence[int] = (1, 2, 5, 10, 20, 30, 40, 60, 90, 130, 200, 300, 400)
     """Concurrencies (or batch sizes) that the search for the best fixed setting tries."""
 
 
@@ -109,15 +109,20 @@ def one_among_many(size: int) -> Callable[[random.Random, int], list[Piece]]:
     return make
 
 
-_BATCHES = {"kind": "batches", "call_s": 0.02, "item_s": 0.001, "ladder": (10, 20, 40, 80, 130, 180, 230, 280, 330, 380)}
+_BATCHES = {
+    "kind": "batches",
+    "call_s": 0.02,
+    "item_s": 0.001,
+    "ladder": (10, 20, 40, 80, 130, 180, 230, 280, 330, 380),
+}
 
 WORKLOADS = {
     each.name: each
     for each in (
         Workload("heavy_100ms", heavy(0.1)),
         Workload("heavy_1s", heavy(1.0)),
-        Workload("uniform_100ms", uniform(4000, MB, 0.1)),
-        Workload("uniform_4mb", uniform(2000, 4 * MB, 0.1)),
+        Workload("uniform_100ms", uniform(20_000, MB, 0.1)),
+        Workload("uniform_4mb", uniform(5_000, 4 * MB, 0.1)),
         Workload("batches", uniform(20_000, MB, 0), **_BATCHES, serial=True),
         Workload("batches_waiting", uniform(20_000, MB // 4, 0), **_BATCHES),
         Workload("step", step(9_000), **_BATCHES, serial=True),

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from memflow.analysis.detectors import Finding, IssueKind, Thresholds
+from memflow.analysis.detectors import Finding, IssueKind, Stall, StallStep, Thresholds
 from memflow.memory.readings import AllocatorReading
 from memflow.units import format_bytes
 
-__all__ = ["Situation", "advise", "describe", "why_resolved"]
+__all__ = ["Situation", "advise", "advise_stall", "describe", "describe_stall", "why_resolved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +141,52 @@ def why_resolved(kind: IssueKind, utilization_pct: float, situation: Situation) 
         return f"growth has stopped, or fallen below {thresholds.growth_mb_per_min / 2:g} MB/min: no leak, or no longer"
     threshold_pct = thresholds.near_pct if kind is IssueKind.NEAR_LIMIT else thresholds.high_pct
     return f"use fell to {utilization_pct:.1f} % of the limit, below {thresholds.leave_pct(threshold_pct):g} %"
+
+
+_NEXT = {
+    StallStep.WAITING: "it goes on when what is in flight, or ahead of it, ends and leaves room",
+    StallStep.RECLAIMING: "garbage is being collected and the heap trimmed",
+    StallStep.SPLITTING: "the batch is made smaller",
+    StallStep.ALONE: "it goes on by itself once others give memory back",
+}
+
+
+def describe_stall(stall: Stall) -> str:
+    """Say what waits for what, who holds it as far as is known, and what comes next."""
+    ours = (
+        f"{stall.holders} of our batches are in flight with {format_bytes(stall.reserved_bytes)}"
+        if stall.holders
+        else "nothing of ours is in flight"
+    )
+    back = f", collecting gave back {format_bytes(stall.reclaimed_bytes)}" if stall.reclaimed_bytes else ""
+    end = f", and gives up in {stall.gives_up_in_s:.0f} s" if stall.gives_up_in_s is not None else ""
+    return (
+        f"{stall.operation} has waited {stall.waited_s:.1f} s for {format_bytes(stall.requested_bytes)}: "
+        f"{format_bytes(stall.in_use_bytes)} of {format_bytes(stall.limit_bytes)} ({stall.limit_source}) are in use, "
+        f"{format_bytes(stall.others_bytes)} of it outside this process, and {ours}{back}; "
+        f"step {stall.step.value}: {_NEXT[stall.step]}{end}"
+    )
+
+
+def advise_stall(stall: Stall) -> tuple[str, ...]:
+    """Say what would let the work go on."""
+    return tuple(_advise_stall(stall))
+
+
+def _advise_stall(stall: Stall) -> Iterator[str]:
+    if stall.requested_bytes > stall.limit_bytes:
+        yield (
+            f"one item needs more than the whole limit: raise the limit above {format_bytes(stall.requested_bytes)}, "
+            "or make that item smaller"
+        )
+        return
+    missing = stall.in_use_bytes + stall.requested_bytes - stall.limit_bytes
+    most = "others" if stall.others_bytes > stall.rss_bytes else "this process"
+    if missing > 0:
+        yield f"free {format_bytes(missing)} or raise the limit by as much (most of what is in use is held by {most})"
+    if stall.others_bytes > 0.2 * stall.limit_bytes:
+        yield "look at what else runs under the same limit"
+    if stall.holders:
+        yield "set item_timeout_s if items may hang: they hold their memory until they end"
+    else:
+        yield "make single items smaller, or raise admission_timeout_s to wait longer"

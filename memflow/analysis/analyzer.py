@@ -10,14 +10,14 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from memflow.analysis.advice import Situation, advise, describe, why_resolved
+from memflow.analysis.advice import Situation, advise, advise_stall, describe, describe_stall, why_resolved
 from memflow.analysis.channel import EventHub, EventStream, Subscription
-from memflow.analysis.detectors import Finding, IssueKind, Thresholds, high_utilization, near_limit
+from memflow.analysis.detectors import Finding, IssueKind, Stall, Thresholds, high_utilization, near_limit
 from memflow.analysis.issues import (
     AnalysisReport,
     EventsDropped,
@@ -28,7 +28,7 @@ from memflow.analysis.issues import (
 )
 from memflow.analysis.lives import IssueLives, Words, make_issue
 from memflow.analysis.report import advice_without_issue, limits_of_judgement, make_statistics
-from memflow.analysis.watch import Change, GrowthWatch, UseWatch
+from memflow.analysis.watch import Change, GrowthWatch, StallWatch, UseWatch
 from memflow.memory.probe import default_probe
 from memflow.memory.readings import MemoryReading, MemoryWindow
 from memflow.memory.state import MemoryState
@@ -46,7 +46,7 @@ CLOCK_SLACK_S = 1.0
 
 
 class HeapAnalyzer:
-    """Finds memory issues: use that stays high, nearness to the limit, growth that looks like a leak.
+    """Finds memory issues: use that stays high, nearness to the limit, growth that looks like a leak, work that waits.
 
     It listens to its state by itself, and stops with `close()` or when nobody holds it any more.
 
@@ -78,6 +78,7 @@ class HeapAnalyzer:
         self._hub: EventHub[IssueEvent] = EventHub(size=self.settings.channel_size, lost=EventsDropped)
         self._lives = IssueLives(update_interval_s=self.settings.update_interval_s, publish=self._publish)
         self._use = UseWatch(self._thresholds)
+        self._stalls = StallWatch(self._thresholds)
         self._growth = GrowthWatch(self._thresholds, self.state.allocator)
         self._window: MemoryWindow | None = None
         self._now_s = float("-inf")
@@ -115,10 +116,41 @@ class HeapAnalyzer:
                 for change in self._changes(window):
                     self._apply(change, window)
         except Exception:
-            # The sampler calls this: a fault of ours must stop neither it nor the work. It is counted and told.
-            self._faults += 1
-            if self._faults == 1:
-                _log.exception("an analysis of memory failed; the run goes on, and further failures are only counted")
+            self._count_fault()
+
+    def _count_fault(self) -> None:
+        """Count and tell what failed here: a fault of ours must stop neither the sampler nor the work."""
+        self._faults += 1
+        if self._faults == 1:
+            _log.exception("an analysis of memory failed; the run goes on, and further failures are only counted")
+
+    def stalled(self, waiter: Hashable, stall: Stall, *, now_s: float) -> None:
+        """Take in how a wait for memory stands, every so often; `stall_ended` comes after. Cheap, never raises.
+
+        Args:
+            waiter: who waits.
+            stall: how it stands.
+            now_s: the time, in seconds of the readings' clock.
+        """
+        try:
+            with self._lock:
+                finding, further = self._stalls.look(waiter, stall)
+                if finding is not None:
+                    self._lives.found(
+                        finding,
+                        operation=stall.operation,
+                        now_s=now_s,
+                        words=lambda _: (describe_stall(stall), advise_stall(stall)),
+                        at_once=further,
+                    )
+        except Exception:
+            self._count_fault()
+
+    def stall_ended(self, waiter: Hashable, *, now_s: float, reason: str) -> None:
+        """Take note that a wait for memory is over, and why."""
+        with self._lock:
+            if self._stalls.ended(waiter):
+                self._lives.resolve(IssueKind.ADMISSION_STALLED, now_s=now_s, reason=reason)
 
     def _changes(self, window: MemoryWindow) -> Iterator[Change]:
         yield from self._use.look(window.reading, drained=window.drained)
@@ -263,4 +295,5 @@ def _thresholds(settings: HeapAnalyzerSettings) -> Thresholds:
         sustained_s=settings.sustained_s,
         growth_mb_per_min=settings.leak_threshold_rate,
         min_window_s=settings.min_window_s,
+        stall_s=settings.stall_threshold_s,
     )

@@ -1,9 +1,9 @@
 """What counts as a memory issue: functions from a bounded window of plain numbers to a finding. *Pure*.
 
-Covers the values that all detectors share, and the detectors of use: `near_limit` and `high_utilization`. Growth has
-its own module, `memflow.analysis.growth`. A detector looks once and remembers nothing: how often it is asked, how many
-findings in a row make an issue, and how long that issue lives, is decided in `memflow.analysis.analyzer`; what is said
-about it in `memflow.analysis.advice`.
+Covers the values that all detectors share, the detectors of use (`near_limit` and `high_utilization`), and that of
+work that waits for memory (`admission_stalled`). Growth has its own module, `memflow.analysis.growth`. A
+detector looks once and remembers nothing: how often it is asked, how many findings in a row make an issue, and how long
+that issue lives, is decided in `memflow.analysis.analyzer`; what is said about it in `memflow.analysis.advice`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-__all__ = ["Finding", "IssueKind", "Severity", "Thresholds", "UseWindow", "high_utilization", "near_limit"]
+__all__ = [
+    "Finding",
+    "IssueKind",
+    "Severity",
+    "Stall",
+    "StallStep",
+    "Thresholds",
+    "UseWindow",
+    "admission_stalled",
+    "high_utilization",
+    "near_limit",
+]
+
+_BUSY_FACTOR = 10
 
 
 class IssueKind(StrEnum):
@@ -24,6 +37,8 @@ class IssueKind(StrEnum):
     """Use has stayed over `high_utilization_threshold`."""
     NEAR_LIMIT = "near_limit"
     """Use has reached `near_limit_threshold`."""
+    ADMISSION_STALLED = "admission_stalled"
+    """Work waits for memory, and nothing of ours that ends would make room soon."""
 
 
 class Severity(IntEnum):
@@ -65,6 +80,8 @@ class Thresholds:
     """Growth, in MB a minute, from which it is reported."""
     min_window_s: float = 5.0
     """Seconds of history below which growth is not judged."""
+    stall_s: float = 1.0
+    """Seconds without progress from which a wait for memory is reported."""
 
     def leave_pct(self, threshold_pct: float) -> float:
         """Use, in per cent, below which a finding at this threshold ends; never so low that it could not end."""
@@ -121,3 +138,77 @@ def _use_finding(kind: IssueKind, severity: Severity, window: UseWindow, thresho
         "high_for_s": window.high_for_s,
     }
     return Finding(kind, severity, evidence)
+
+
+class StallStep(StrEnum):
+    """How far the response to a refused admission has come, the mildest first."""
+
+    WAITING = "waiting"
+    """Something of ours is in flight, and may make room when it ends."""
+    RECLAIMING = "reclaiming"
+    """Garbage is collected and the heap trimmed."""
+    SPLITTING = "splitting"
+    """Nothing of ours is in flight: the batch is made smaller."""
+    ALONE = "alone"
+    """One item is left, with nothing of ours in flight: only others can make room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A batch that waits for memory, at one moment."""
+
+    operation: str
+    """Whose batch."""
+    step: StallStep
+    """How far the response has come."""
+    waited_s: float
+    """For how long it has waited, in seconds."""
+    quiet_s: float
+    """For how long it has waited without any batch starting or ending, in seconds."""
+    requested_bytes: int
+    """What it is predicted to need."""
+    in_use_bytes: int
+    """What counts against the limit."""
+    rss_bytes: int
+    """Resident pages of this process."""
+    limit_bytes: int
+    """The effective limit."""
+    limit_source: str
+    """Where that came from, in words."""
+    reserved_bytes: int
+    """What is promised to batches in flight."""
+    holders: int
+    """Batches of ours in flight."""
+    reclaimed_bytes: int
+    """What collecting and trimming gave back meanwhile."""
+    gives_up_in_s: float | None
+    """Seconds until it gives up if nothing changes; None while something of ours is in flight."""
+
+    @property
+    def others_bytes(self) -> int:
+        """What seems to be held by other processes: use less our RSS."""
+        return max(0, self.in_use_bytes - self.rss_bytes)
+
+
+def admission_stalled(stall: Stall, thresholds: Thresholds, *, is_open: bool = False) -> Finding | None:
+    """Find work that waits without progress. With `is_open`, for as long as it waits.
+
+    Waiting for our own work is how a full budget looks, so it is told only after ten times as long, as worth knowing.
+    """
+    least_s = thresholds.stall_s * (_BUSY_FACTOR if stall.holders else 1)
+    if not is_open and stall.quiet_s < least_s:
+        return None
+    evidence = {
+        "waited_s": stall.waited_s,
+        "quiet_s": stall.quiet_s,
+        "requested_bytes": float(stall.requested_bytes),
+        "in_use_bytes": float(stall.in_use_bytes),
+        "limit_bytes": float(stall.limit_bytes),
+        "others_bytes": float(stall.others_bytes),
+        "reserved_bytes": float(stall.reserved_bytes),
+        "batches_in_flight": float(stall.holders),
+        "reclaimed_bytes": float(stall.reclaimed_bytes),
+    }
+    if stall.gives_up_in_s is not None:
+        evidence["gives_up_in_s"] = stall.gives_up_in_s
+    return Finding(IssueKind.ADMISSION_STALLED, Severity.INFO if stall.holders else Severity.WARNING, evidence)

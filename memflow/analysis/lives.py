@@ -46,7 +46,13 @@ class IssueLives:
         return tuple(sorted(self._open.values(), key=lambda issue: (-issue.severity, issue.opened_at_s)))
 
     def found(
-        self, finding: Finding, *, operation: str | None, now_s: float, words: Callable[[str | None], Words]
+        self,
+        finding: Finding,
+        *,
+        operation: str | None,
+        now_s: float,
+        words: Callable[[str | None], Words],
+        at_once: bool = False,
     ) -> None:
         """Open an issue for a finding, or update the open one when that is due.
 
@@ -55,6 +61,7 @@ class IssueLives:
             operation: whose it is; an open issue keeps its own.
             now_s: the time, in seconds of the readings' clock.
             words: puts the finding into words for an operation; called only when something is told.
+            at_once: an update is due, whenever the last one was.
         """
         issue = self._open.get(finding.kind)
         if issue is None:
@@ -62,7 +69,7 @@ class IssueLives:
             self._numbers[stem] += 1
             opened = make_issue(finding, f"{stem}-{self._numbers[stem]}", operation, now_s, words(operation))
             self._tell(IssueOpened(opened))
-        elif finding.severity > issue.severity or now_s - issue.updated_at_s >= self._update_interval_s:
+        elif at_once or finding.severity > issue.severity or now_s - issue.updated_at_s >= self._update_interval_s:
             updated = make_issue(finding, issue.id, issue.operation, now_s, words(issue.operation))
             self._tell(IssueUpdated(replace(updated, opened_at_s=issue.opened_at_s)))
 

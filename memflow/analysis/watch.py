@@ -1,20 +1,31 @@
 """What detectors need between two looks: since when use is high, samples of live memory, how often growth was seen.
 
-Covers `UseWatch` and `GrowthWatch`, which turn readings into changes (something was found, something is over). They
+Covers `UseWatch` and `GrowthWatch`, which turn readings into changes (something was found, something is over), and
+`StallWatch`, which picks the one wait for memory that is told about. They
 read no clock but the one that counts their own cost, and tell nobody: that is `memflow.analysis.analyzer`'s.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 
-from memflow.analysis.detectors import Finding, IssueKind, Thresholds, UseWindow, high_utilization, near_limit
+from memflow.analysis.detectors import (
+    Finding,
+    IssueKind,
+    Stall,
+    StallStep,
+    Thresholds,
+    UseWindow,
+    admission_stalled,
+    high_utilization,
+    near_limit,
+)
 from memflow.analysis.growth import MIN_ROWS, GrowthWindow, growth, span_s, still_growing
 from memflow.analysis.trend import History
 from memflow.memory.readings import AllocatorReading, MemoryReading, MemoryWindow
 
-__all__ = ["Change", "GrowthWatch", "UseWatch"]
+__all__ = ["Change", "GrowthWatch", "StallWatch", "UseWatch"]
 
 Change = Finding | IssueKind
 """A finding: it is there. A kind: the open issue of that kind is over."""
@@ -33,6 +44,9 @@ MOST_TIME_SHARE = 0.01
 """Share of the time that sampling and looking at growth may take."""
 RECENT_SAMPLES = 60
 """Samples after which it is seen anew which operations are at work."""
+
+
+_STEPS = tuple(StallStep)
 
 
 class UseWatch:
@@ -89,6 +103,34 @@ class UseWatch:
         """Forget every time that was noted."""
         self._high_since_s, self._next_look_s = None, float("-inf")
         self._calm_since_s = dict.fromkeys(self._calm_since_s)
+
+
+class StallWatch:
+    """Follows one wait for memory at a time: the first that lasts too long, until that one is over."""
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        self.thresholds = thresholds
+        self._followed: Hashable = None
+        self._furthest = -1
+
+    def look(self, waiter: Hashable, stall: Stall) -> tuple[Finding | None, bool]:
+        """Judge a wait: what was found, and whether it has come to a further step than ever told."""
+        if self._followed not in (None, waiter):
+            return None, False
+        finding = admission_stalled(stall, self.thresholds, is_open=self._followed == waiter)
+        if finding is None:
+            return None, False
+        self._followed = waiter
+        rank = _STEPS.index(stall.step)
+        further, self._furthest = rank > self._furthest, max(rank, self._furthest)
+        return finding, further
+
+    def ended(self, waiter: Hashable) -> bool:
+        """Note that a wait is over; True when it was the one that was told about."""
+        if self._followed is None or self._followed != waiter:
+            return False
+        self._followed, self._furthest = None, -1
+        return True
 
 
 class GrowthWatch:

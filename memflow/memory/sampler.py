@@ -25,6 +25,7 @@ from memflow.memory.pressure import PressureGauge, PressureLevel
 from memflow.memory.probe import MemoryProbe, default_probe
 from memflow.memory.readings import MemoryReading, MemoryWindow
 from memflow.memory.reclaim import ReclaimResult, ReclaimSchedule, collect_and_trim
+from memflow.memory.retention import Retention
 from memflow.memory.state import MemoryState
 from memflow.settings import MemoryManagerSettings
 
@@ -34,6 +35,8 @@ _log = logging.getLogger("memflow.memory")
 
 _KILLING = ("cgroup", "setting")
 _NEAR_PCT = 50.0
+_LARGE_SHARE = 0.05
+_TRIM_INTERVAL_S = 0.25
 
 
 class Sampler:
@@ -74,6 +77,8 @@ class Sampler:
         )
         # A probe of somebody's own may tell of another process, or of none.
         self._data_limit = DataLimit() if self.settings.data_limit and probe is None else None
+        self._retention = Retention()
+        self._next_trim_s = float("-inf")
         self._may_pin = self.settings.pin_mmap_threshold and probe is None
         self._hosts: dict[int, list[_Host]] = {}
         self._next_boundary_s = float("-inf")
@@ -115,7 +120,8 @@ class Sampler:
                 _log.debug("level %s -> %s at %.1f %% of the limit", state.level, level, reading.utilization_pct)
             if not boundary or reading.utilization_pct >= _NEAR_PCT:
                 self._bound_data(reading)
-                self._retain_less(reading)
+            if not boundary:
+                self._watch_retention(reading)
             state.accept(window, level)
         return reading
 
@@ -129,20 +135,28 @@ class Sampler:
                 now_s=reading.time_s,
             )
 
-    def _retain_less(self, reading: MemoryReading) -> None:
-        """Pin glibc's mmap threshold, once, when memory is needed that freed blocks would keep."""
-        limit = self.state.limit
-        if (
-            self._may_pin
-            and reading.utilization_pct >= _NEAR_PCT
-            and self._hosts
-            and limit is not None
-            and limit.kind in _KILLING
-        ):
+    def _watch_retention(self, reading: MemoryReading) -> None:
+        """Pin glibc's mmap threshold, once, when memory is short and freed blocks keep a good part of it."""
+        if reading.utilization_pct < _NEAR_PCT or not self._hosts:
+            return
+        limit, free = self.state.limit, self.state.allocator().native_free_bytes
+        if limit is None or free is None or limit.kind not in _KILLING:
+            return
+        self._retention.add(free, reading.time_s)
+        if self._may_pin and self._retention.is_large(reading.limit_bytes, reading.time_s):
             self._may_pin = False
             pinned = not mmap_threshold_is_set() and pin_mmap_threshold(MMAP_THRESHOLD)
             if self.settings.debug:
-                _log.debug("mmap threshold %s", "pinned" if pinned else "left as it is")
+                _log.debug("%d bytes are kept; mmap threshold %s", free, "pinned" if pinned else "left as it is")
+
+    def _is_worth_trimming(self) -> bool:
+        """False where what is free now was in use a moment ago and will be again; True where nobody can tell."""
+        reading, limit = self.state.reading, self.state.limit
+        if reading is None or limit is None or limit.kind not in _KILLING:
+            return True
+        if self.state.allocator().native_free_bytes is None:
+            return True
+        return self._retention.is_large(reading.limit_bytes, self._clock())
 
     def at_boundary(self, now_s: float) -> None:
         """Take a reading at the start or end of a batch, unless one was taken a moment ago."""
@@ -181,25 +195,52 @@ class Sampler:
             if self.settings.auto_gc and self._schedule.due(reading.utilization_pct, self._clock()):
                 await self.reclaim_if_allowed()
 
-    async def reclaim_if_allowed(self) -> ReclaimResult | None:
-        """Collect and trim in a thread, if the time budget and the last yield allow it; None if they don't."""
-        if self._reclaiming or not self._schedule.allowed(self._clock()):
+    async def reclaim_if_allowed(self, wanted_bytes: int = 0) -> ReclaimResult | None:
+        """Collect in a thread, if the time budget and the last yield allow it; None if they don't.
+
+        Trims too, where the C library keeps what was freed for longer than a moment.
+
+        Args:
+            wanted_bytes: What waits for room. If it is large, and about as much lies free in the heap, in pieces that
+                may be too small for it, then trimming is allowed at once.
+        """
+        now_s = self._clock()
+        urgent = now_s >= self._next_trim_s and self._would_make_room(wanted_bytes)
+        if self._reclaiming or not (urgent or self._schedule.allowed(now_s)):
             return None
         self._reclaiming = True
         try:
-            return await anyio.to_thread.run_sync(self.reclaim)
+            return await self._in_thread(urgent or self._is_worth_trimming())
         finally:
             self._reclaiming = False
 
+    def _would_make_room(self, wanted_bytes: int) -> bool:
+        reading = self.state.reading
+        if reading is None or wanted_bytes < _LARGE_SHARE * reading.limit_bytes:
+            return False
+        return (self.state.allocator().native_free_bytes or 0) >= wanted_bytes / 2
+
     async def reclaim_in_thread(self) -> ReclaimResult:
         """Collect and trim now, off the loop."""
-        return await anyio.to_thread.run_sync(self.reclaim)
+        return await self._in_thread(True)
+
+    async def _in_thread(self, with_trim: bool) -> ReclaimResult:
+        try:
+            return await anyio.to_thread.run_sync(self._reclaim, with_trim)
+        except RuntimeError:  # RLIMIT_DATA leaves no room for the stack of a new thread
+            return self._reclaim(with_trim)
 
     def reclaim(self) -> ReclaimResult:
         """Collect and trim now. Blocks; takes no heed of the time budget but counts against it."""
-        result = collect_and_trim(self._rss, with_trim=self.settings.trim)
-        if result.trimmed and self._data_limit is not None:
-            self._data_limit.trimmed()
+        return self._reclaim(True)
+
+    def _reclaim(self, with_trim: bool) -> ReclaimResult:
+        result = collect_and_trim(self._rss, with_trim=with_trim and self.settings.trim)
+        if result.trimmed:
+            self._next_trim_s = self._clock() + _TRIM_INTERVAL_S
+            self._retention.forget()
+            if self._data_limit is not None:
+                self._data_limit.trimmed()
         reading = self.sample()
         self._schedule.record(result, in_use_bytes=reading.in_use_bytes, now_s=self._clock())
         self.reclaims += 1

@@ -25,6 +25,7 @@ def take_statistics(process_name: str, totals: Totals, bundle: MemoryBundle, *, 
     reading, limit = state.reading, state.limit
     elapsed_s = totals.elapsed_s(now_s)
     ended = totals.items_done + totals.items_failed
+    stalled, stalled_s = totals.present_wait(now_s)
     return ProcessorStatistics(
         process_name=process_name,
         items_done=totals.items_done,
@@ -39,6 +40,12 @@ def take_statistics(process_name: str, totals: Totals, bundle: MemoryBundle, *, 
         items_preempted=totals.items_preempted,
         waits=totals.waits,
         waited_s=totals.waited_s,
+        longest_wait_s=max(totals.longest_wait_s, stalled_s),
+        waits_alone=totals.waits_alone,
+        waits_given_up=totals.waits_given_up,
+        splits=totals.splits,
+        stalled=stalled,
+        stalled_s=stalled_s,
         reclaims=bundle.sampler.reclaims,
         level=state.level.name.lower(),
         rss_bytes=reading.rss_bytes if reading is not None else 0,

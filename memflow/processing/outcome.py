@@ -79,7 +79,21 @@ class ProcessorStatistics:
     waits: int
     """How often a batch had to wait for memory."""
     waited_s: float
-    """Seconds spent in such waits."""
+    """Seconds spent in such waits, those that have ended."""
+    longest_wait_s: float
+    """The longest of them, in seconds, those that last still among them."""
+    waits_alone: int
+    """Waits that came down to one item with nothing of ours in flight, so that others held the memory."""
+    waits_given_up: int
+    """Waits that ended in `MemoryPressureError`."""
+    splits: int
+    """How often a waiting batch was made smaller, since it alone was too large for what was left."""
+    stalled: str
+    """The step that the longest present wait has come to: "waiting" for work in flight to end, "reclaiming" (collect
+    and trim), "splitting" the batch, or "alone" (one item, nothing in flight, until others give memory back); empty
+    while nothing waits."""
+    stalled_s: float
+    """Seconds that wait has lasted; 0 while nothing waits."""
     reclaims: int
     """Collections and trims made by themselves."""
     level: str

@@ -51,6 +51,9 @@ async def rerun_item(call: Call, batch: Batch, position: int, how: Any) -> Any:
                 return None
             return await call.function(item)
         except MemoryPressureError as error:
+            if not call.plan.collect:
+                call.fail(error)
+                return None
             return call.failed(batch, position, error, final=True, attempts=attempts - 1)
         except Exception as error:
             how = call.failed(batch, position, error, final=again.alone or attempts >= _MOST_RUNS, attempts=attempts)
@@ -87,6 +90,9 @@ async def rerun_batch(call: Call, batch: Batch, how: Any, check: Check) -> bool:
         except Exception as error:
             small = piece.alone and piece.size == 1
             gave_up = isinstance(error, MemoryPressureError)
+            if gave_up and not call.plan.collect:
+                call.fail(error)
+                return False
             for position in range(at, at + piece.size):
                 verdict = call.failed(batch, position, error, final=small or gave_up, attempts=2, size=piece.size)
                 if verdict is None:

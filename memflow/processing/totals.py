@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from memflow.processing.outcome import SizeChange
+from memflow.processing.response import Wait
 
 __all__ = ["Totals"]
 
@@ -22,6 +23,11 @@ class Totals:
         self.items_preempted = 0
         self.waits = 0
         self.waited_s = 0.0
+        self.longest_wait_s = 0.0
+        self.waits_alone = 0
+        self.waits_given_up = 0
+        self.splits = 0
+        self.waiting: dict[Wait, None] = {}
         self.calls_open = 0
         self.batch_size = 0
         self.concurrency = 0
@@ -70,6 +76,14 @@ class Totals:
         self.batch_size, self.concurrency = batch_size, concurrency
         began_s = self._began_s if self._began_s is not None else now_s
         self.size_changes.append(SizeChange(now_s - began_s, operation, batch_size, concurrency))
+
+    def present_wait(self, now_s: float) -> tuple[str, float]:
+        """Return the step and the seconds of the longest wait for memory that lasts still; "" and 0 without one."""
+        waiting = list(self.waiting)  # in one go, since another thread may ask
+        if not waiting:
+            return "", 0.0
+        longest = min(waiting, key=lambda wait: wait.began_s)
+        return longest.step.value, max(0.0, now_s - longest.began_s)
 
     def count_retry(self) -> None:
         """Count an attempt beyond the first."""

@@ -110,6 +110,7 @@ class Admission:
     Attributes:
         reserved_bytes: what is promised now.
         holders: reservations held now.
+        changes: how often something was admitted or given back, which tells progress from standstill.
 
     Example:
         >>> from memflow.memory.readings import MemoryReading
@@ -134,6 +135,7 @@ class Admission:
         "_settle_s",
         "_share",
         "_waiters",
+        "changes",
         "holders",
         "reserved_bytes",
     )
@@ -141,6 +143,7 @@ class Admission:
     def __init__(self, *, share: float = 0.85, settle_s: float = 0.005, patience_s: float = 0.25) -> None:
         self.reserved_bytes = 0
         self.holders = 0
+        self.changes = 0
         self._alone = False
         self._share = share
         self._settle_s = settle_s
@@ -163,6 +166,8 @@ class Admission:
         reusable_bytes: int = 0,
         waiter: Hashable | None = None,
         alone: bool = False,
+        stopped: bool = False,
+        room_bytes: int | None = None,
     ) -> Reservation | Refusal:
         """Promise bytes to a batch if they fit; a refusal changes nothing.
 
@@ -176,6 +181,8 @@ class Admission:
             reusable_bytes: What the allocator holds that the program has freed, and hands out again.
             waiter: Who asks, where it will ask again until it is admitted or calls `forget`; keeps its turn.
             alone: Only with nothing else held, and before whoever else waits.
+            stopped: Use is at the last level: nothing may start beside others.
+            room_bytes: What the process can still get, for one item alone; by default, all up to the limit.
         """
         with self._lock:
             self._settle(reading.time_s)
@@ -188,9 +195,11 @@ class Admission:
             if single and predicted_bytes > limit:
                 reason: RefusalReason | None = RefusalReason.TOO_LARGE
             else:
-                reason = self._judge_turn(waiter, now_s, alone=alone) or self._judge(
-                    predicted_bytes, guard_bytes, measured, limit, single
-                )
+                reason = self._judge_turn(waiter, now_s, alone=alone)
+                if reason is None and not self._fits(predicted_bytes + guard_bytes, measured, limit, stopped=stopped):
+                    first = single and not self.holders
+                    fits = first and self._fits_alone(predicted_bytes, measured, reading, room_bytes)
+                    reason = None if fits else RefusalReason.BUDGET
             if reason is not None:
                 return Refusal(predicted_bytes, self.reserved_bytes, reading.in_use_bytes, reading.limit_bytes, reason)
             if waiter is not None:
@@ -211,25 +220,24 @@ class Admission:
                 return RefusalReason.QUEUED
         return RefusalReason.ALONE if self._alone or (alone and self.holders) else None
 
-    def _judge(self, predicted: int, guard: int, measured: int, limit: int, single: bool) -> RefusalReason | None:
-        """Return why it doesn't fit, or None where it does."""
-        promised = self._base_bytes + self.reserved_bytes
-        held = max(promised, measured + self._pending_bytes)
-        if held + predicted + guard <= self._share * limit:
-            return None
-        alone = single and not self.holders
-        return None if alone and self._fits_alone(predicted, measured, limit) else RefusalReason.BUDGET
+    def _fits(self, wanted: int, measured: int, limit: int, *, stopped: bool) -> bool:
+        """Tell whether it fits beside what is in flight."""
+        held = max(self._base_bytes + self.reserved_bytes, measured + self._pending_bytes)
+        return held + wanted <= self._share * limit and not (stopped and self.holders)
 
-    def _fits_alone(self, predicted: int, measured: int, limit: int) -> bool:
+    def _fits_alone(self, predicted: int, measured: int, reading: MemoryReading, room: int | None) -> bool:
         """Tell whether an item may run with nothing else of ours in flight.
 
         A prediction is learnt as what stands above the base, so that it holds what the allocator keeps, and whatever
         else came to stand there meanwhile; adding it to measured use may count that twice, and then no item would ever
         run again, nor anything better be learnt.
         """
-        if measured + predicted <= limit:
-            return True
-        return measured <= self._share * limit and self._base_bytes + predicted <= limit
+        limit = most = reading.limit_bytes
+        if room is None:
+            room = limit - measured
+        else:  # Large blocks are not served from what the allocator keeps: they need room of their own.
+            most = min(limit, reading.in_use_bytes + room)
+        return predicted <= room or (measured <= self._share * limit and self._base_bytes + predicted <= most)
 
     def _first_in_line(self, waiter: Hashable | None, now_s: float, *, alone: bool) -> Hashable | None:
         """Return who asks to be alone or has waited beyond patience, in this order, the longest first.
@@ -255,6 +263,7 @@ class Admission:
         self._alone = alone
         self.reserved_bytes += count
         self.holders += 1
+        self.changes += 1
         self._pending_bytes += count
         self._pending.append(reservation)
         return reservation
@@ -285,6 +294,7 @@ class Admission:
             self._unpend(reservation)
             self.reserved_bytes -= reservation.bytes
             self.holders -= 1
+            self.changes += 1
             if reservation._alone:
                 self._alone = False
             reservation.bytes = 0

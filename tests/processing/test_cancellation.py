@@ -67,7 +67,7 @@ def scene(script: Any = 0, **overrides: Any) -> Scene:
     return Scene(BatchProcessor(bundle=MemoryBundle(settings, sampler=sampler), **fields))
 
 
-async def _not_now() -> None:
+async def _not_now(wanted_bytes: int = 0) -> None:
     """Reclaim nothing."""
 
 

@@ -21,7 +21,7 @@ def batch(size: int) -> Batch:
     return Batch(0, [None] * size, None, full=True)
 
 
-async def not_now() -> None:
+async def not_now(wanted_bytes: int) -> None:
     """Reclaim nothing: virtual time leaps while a thread works."""
 
 
@@ -256,5 +256,26 @@ def test_waiting_reclaims_when_that_is_due(run) -> None:
         with pytest.raises(MemoryPressureError):
             await gate.wait_enter(batch(1))
         assert bundle.sampler.reclaims == 1
+
+    run(main)
+
+
+def test_where_no_thread_can_be_started_it_reclaims_by_itself(run) -> None:
+    """RLIMIT_DATA counts the stack of a thread."""
+
+    async def main() -> None:
+        probe = ScriptedProbe(1000 * MIB, limit=GIB)
+        bundle = bundle_with(probe, auto_gc=True, trim=False)
+        bundle.sampler.sample()
+
+        async def no_thread(wanted_bytes: int) -> None:
+            raise RuntimeError("can't start new thread")
+
+        bundle.sampler.reclaim_if_allowed = no_thread  # type: ignore[method-assign]
+        totals, batch_settings = Totals(), BatchProcessorSettings(admission_timeout_s=0.02)
+        gate = Gate("embed", bundle, FakeSizer(bytes_each=100 * MIB), totals, batch_settings)  # type: ignore[arg-type]
+        with pytest.raises(MemoryPressureError):
+            await gate.wait_enter(batch(1))
+        assert bundle.sampler.reclaims >= 1
 
     run(main)

@@ -141,6 +141,52 @@ def test_whoever_gives_up_is_in_nobody_s_way(leave):
         assert not isinstance(ask(admission, 10, now_s=2.0), Refusal)
 
 
+def test_who_asks_to_be_alone_waits_for_the_others_and_goes_first():
+    admission = Admission()
+    held = [ask(admission, 10), ask(admission, 10)]
+    assert ask(admission, 10, alone=True).reason is RefusalReason.ALONE
+    assert ask(admission, 10, waiter="a", alone=True).reason is RefusalReason.ALONE
+    assert ask(admission, 10).reason is RefusalReason.QUEUED
+    for each in held:
+        each.release()
+    assert ask(admission, 10).reason is RefusalReason.QUEUED
+    alone = ask(admission, 10, waiter="a", alone=True)
+    assert not isinstance(alone, Refusal)
+    assert ask(admission, 10, waiter="b").reason is RefusalReason.ALONE
+    assert ask(admission, 10, waiter="c", alone=True).reason is RefusalReason.ALONE
+    alone.release()
+    assert not isinstance(ask(admission, 10, waiter="c", alone=True), Refusal)
+
+
+def test_at_the_last_level_nothing_starts_beside_others_and_a_turn_is_kept():
+    admission = Admission(patience_s=0.2)
+    held = ask(admission, 10, stopped=True)
+    assert not isinstance(held, Refusal)
+    for now_s in (0.0, 0.8, 1.6):
+        assert ask(admission, 10, now_s=now_s, waiter="first", stopped=True).reason is RefusalReason.BUDGET
+    assert ask(admission, 10, now_s=1.7, waiter="second").reason is RefusalReason.QUEUED
+    assert not isinstance(ask(admission, 10, now_s=1.8, waiter="first"), Refusal)
+
+
+def test_one_alone_is_held_to_what_the_process_can_still_get():
+    assert not isinstance(ask(Admission(), 150, 840, single=True), Refusal)
+    assert isinstance(ask(Admission(), 150, 840, single=True, room_bytes=90), Refusal)
+    assert not isinstance(ask(Admission(), 90, 840, single=True, room_bytes=90), Refusal)
+    # what the allocator keeps serves no large block
+    assert isinstance(ask(Admission(), 150, 840, single=True, room_bytes=90, reusable_bytes=100), Refusal)
+    # above the base, too, it may not come to more than that
+    assert not isinstance(ask(Admission(), 200, 840, single=True, room_bytes=90, base_bytes=700), Refusal)
+    assert isinstance(ask(Admission(), 240, 840, single=True, room_bytes=90, base_bytes=700), Refusal)
+
+
+def test_changes_tell_progress():
+    admission = Admission()
+    ask(admission, 10).release()
+    assert admission.changes == 2
+    ask(admission, 10**6)
+    assert admission.changes == 2
+
+
 class Ledger(RuleBasedStateMachine):
     """Batches of right predictions come and go over memory that they allocate late, and that others share."""
 
