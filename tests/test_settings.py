@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -263,7 +264,13 @@ def test_where_it_starts_lies_within_the_bounds(what: str, start: int, least: in
 
 # ---- the environment --------------------------------------------------------------------------------------------
 
-SAMPLES: dict[type, tuple[str, Any]] = {bool: ("true", True), int: ("40", 40), float: ("42.5", 42.5), str: ("x", "x")}
+SAMPLES: dict[type, tuple[str, Any]] = {
+    bool: ("true", True),
+    int: ("40", 40),
+    float: ("42.5", 42.5),
+    str: ("x", "x"),
+    Path: ("x.json", Path("x.json")),
+}
 BESIDE = {
     "hold_pct": {"SHRINK_PCT": "80"},
     "shrink_pct": {"HOLD_PCT": "30"},

@@ -14,7 +14,7 @@ from statistics import median
 
 from benchmarks.budget.group import NoGroup, find_top
 from benchmarks.budget.runner import Outcome, run_once
-from benchmarks.budget.search import Best, Cache, search
+from benchmarks.budget.search import Best, Cache, search, search_grid
 from benchmarks.budget.strategies import STRATEGIES
 from benchmarks.budget.workloads import WORKLOADS, Workload
 from benchmarks.common import Spread, describe_machine, is_installed, print_table, rotated
@@ -80,10 +80,11 @@ def _measure(workload: Workload, asked: argparse.Namespace, limit: int, cache: C
 
     best: Best | None = None
     if set(asked.strategies) - {"memflow", "memflow hints", "memflow rough hints"} or asked.cache:
+        find = search if workload.kind == "items" else search_grid
         key = f"{workload.name} {asked.seeds} {limit} {asked.share}"
         best = cache.get(
             key,
-            lambda: search(workload.ladder, asked.seeds, lambda setting, seed: run("fixed", seed, setting).rate),
+            lambda: find(workload.ladder, asked.seeds, lambda setting, seed: run("fixed", seed, setting).rate),
         )
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     strategies = [each for each in asked.strategies if _applies(each, workload, best)]

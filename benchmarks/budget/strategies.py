@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from benchmarks.budget.workloads import Piece, Workload, work, work_batch
+from benchmarks.budget.workloads import CALLS, Piece, Workload, work, work_batch
 
 __all__ = ["HINTED", "STRATEGIES"]
 
@@ -74,8 +74,8 @@ async def memflow(
 async def fixed(workload: Workload, pieces: list[Piece], setting: int, count: Count) -> dict[str, Any]:
     """A pool of workers by hand; of batches, one after another."""
     if workload.kind == "batches":
-        calls = 1 if workload.serial else 8
-        return await _batches(workload, pieces, count, lambda: setting, lambda size, seconds: None, calls)
+        calls, size = divmod(setting, CALLS) if setting >= CALLS else (1, setting)
+        return await _batches(workload, pieces, count, lambda: size, lambda size, seconds: None, calls)
     kept: list[Any] = []
     source = iter(pieces)
 

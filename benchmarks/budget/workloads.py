@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["WORKLOADS", "Piece", "Workload", "work", "work_batch"]
+__all__ = ["CALLS", "WORKLOADS", "Piece", "Workload", "work", "work_batch"]
 
 MB = 1_000_000
+CALLS = 10_000
+"""A fixed setting for batches is calls in flight times this, plus the items of a batch."""
 _SIGMA = math.log(30) / 2.326
 
 
@@ -123,10 +125,10 @@ WORKLOADS = {
         Workload("heavy_1s", heavy(1.0)),
         Workload("uniform_100ms", uniform(20_000, MB, 0.1)),
         Workload("uniform_4mb", uniform(5_000, 4 * MB, 0.1)),
-        Workload("batches", uniform(20_000, MB, 0), **_BATCHES, serial=True),
-        Workload("batches_waiting", uniform(20_000, MB // 4, 0), **_BATCHES),
-        Workload("step", step(9_000), **_BATCHES, serial=True),
-        Workload("ramp_batches", ramp(6_000, 0), **_BATCHES, serial=True),
+        Workload("batches", uniform(40_000, MB, 0), **_BATCHES),
+        Workload("batches_serial", uniform(10_000, MB, 0), **_BATCHES, serial=True),
+        Workload("step", step(30_000), **_BATCHES),
+        Workload("ramp_batches", ramp(15_000, 0), **_BATCHES),
         Workload("ramp_items", ramp(3_000, 0.05)),
         Workload("python_objects", uniform(600, 2 * MB, 0.05, shape="objects")),
         Workload("bursts", bursts),
@@ -137,8 +139,8 @@ WORKLOADS = {
         Workload("page_cache", heavy(0.1), around="page_cache"),
         Workload("nearly_all", one_among_many(-1)),
         Workload("too_large", one_among_many(600 * MB), may_fail=1),
-        Workload("returned", uniform(12_000, MB, 0), **_BATCHES, serial=True),
-        Workload("retained", uniform(12_000, MB, 0, shape="blocks"), **_BATCHES, serial=True),
+        Workload("returned", uniform(30_000, MB, 0), **_BATCHES),
+        Workload("retained", uniform(30_000, MB, 0, shape="blocks"), **_BATCHES),
     )
 }
 """By name."""

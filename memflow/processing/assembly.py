@@ -118,6 +118,7 @@ class Assembly:
             concurrency=settings.concurrency,
             auto=self._auto,
             threads=executor.in_threads,
+            hinted=plan.hint is not None,
             now_s=cadence.clock(),
         )
         if plan.kind == "items" and plan.hint is not None:

@@ -156,7 +156,7 @@ class Call:
         if self.ended or self._intake.waits_for_memory or room < self._crumb:
             return None
         try:
-            batch = self._intake.pull(self.sizer.batch_size, room)
+            batch = self._intake.pull(self.sizer.batch_size, room, self.sizer.most_weight)
         except Exception as error:
             self.fail(error)
             return None
@@ -295,6 +295,7 @@ class Call:
     def _shrink(self) -> None:
         """Make sizes smaller; of single items, not for the first that was larger than anybody could know."""
         now_s = self.cadence.clock()
+        self._gate.misjudged(now_s)
         if self.plan.kind == "batches" or now_s - self._last_short_s < _OFTEN_S:
             self.sizer.shrink(now_s)
         self._last_short_s = now_s

@@ -35,6 +35,8 @@ from memflow.sizing.optimizer import CallSizer
 __all__ = ["Gate"]
 
 _ALONE_S = 5.0
+_WARY_S = 5.0
+_LARGE_SHARE = 0.05
 _MOST_POLL_S = 0.25
 
 
@@ -71,6 +73,7 @@ class Gate:
         self._clock = clock
         self._analyzer = bundle.analyzer if settings.detect_memory_issues else None
         self._most_limit_bytes = 0
+        self._wary_until_s = float("-inf")
         self._split: dict[int, Wait] = {}
         self._held: set[Reservation] = set()
         self._freed: list[anyio.Event] = []
@@ -100,7 +103,7 @@ class Gate:
             single=batch.size == 1,
             guard_bytes=sizer.guard_bytes,
             base_bytes=sizer.base_bytes,
-            reusable_bytes=sizer.reusable_bytes,
+            reusable_bytes=self._reusable(batch, reading),
             waiter=wait,
             alone=batch.alone,
             stopped=self._state.level is PressureLevel.STOP,
@@ -111,6 +114,19 @@ class Gate:
         batch.reserved = answer
         self._held.add(answer)
         return None
+
+    def misjudged(self, now_s: float) -> None:
+        """Take note that an admitted batch found no room: for a while, large ones don't count on freed heap.
+
+        What was freed in pieces of another size is no room for them until it is trimmed.
+        """
+        self._wary_until_s = now_s + _WARY_S
+
+    def _reusable(self, batch: Batch, reading: MemoryReading) -> int:
+        if self._clock() < self._wary_until_s:
+            large = self._sizer.predict_bytes(batch.weight) > _LARGE_SHARE * reading.limit_bytes
+            return 0 if large else self._sizer.reusable_bytes
+        return self._sizer.reusable_bytes
 
     def _predict(self, batch: Batch, reading: MemoryReading, room_bytes: int) -> int:
         """Predict a batch's bytes.

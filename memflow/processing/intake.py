@@ -7,6 +7,9 @@ say, whether the consumer has room `memflow.processing.delivery`'s.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any
 
 from memflow.processing.batch import Batch
 from memflow.processing.gate import Gate
@@ -14,7 +17,7 @@ from memflow.processing.hints import weigh
 from memflow.processing.plan import CallPlan
 from memflow.processing.source import AsyncSource, SyncSource
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "count_within"]
 
 _QUICK_S = 0.005
 _SLOW_S = 0.02
@@ -41,6 +44,7 @@ class Intake:
         self._position = 0
         self._pending: deque[Batch] = deque()
         self._admitting = False
+        self._rest: list[Any] = []
 
     @property
     def waits_for_memory(self) -> bool:
@@ -55,14 +59,16 @@ class Intake:
     @property
     def done(self) -> bool:
         """True when no batch will come any more."""
-        return self.source.ended and not self.waits_for_memory
+        return self.source.ended and not self._rest and not self.waits_for_memory
 
-    def pull(self, batch_size: int, room: int) -> Batch | None:
+    def pull(self, batch_size: int, room: int, most_weight: Callable[[], float] = lambda: inf) -> Batch | None:
         """Make a batch of what is there now and admit it, without waiting; None if either fails.
 
         Args:
             batch_size: items of a batch, for a batch function.
             room: most items to pull, for an item function.
+            most_weight: tells the size hints in bytes, in all, that one batch may have. What goes beyond begins the
+                next one, so that a batch is the right size the moment items become larger.
 
         Raises:
             SizeHintError: a hint was no size.
@@ -70,17 +76,26 @@ class Intake:
         plan = self._plan
         whole = plan.kind == "batches"
         wanted = batch_size if whole else min(self.quantum, room)
-        items = self.source.take(wanted, whole=whole)
+        items, self._rest = self._rest, []
+        if not items:
+            items = self.source.take(wanted, whole=whole)
         if not items:
             return None
+        full = len(items) == wanted
         start = self._position
         self._position += len(items)
         weights = None
         if plan.hint is not None:
             weights = weigh(plan.hint, items, start)
-            if not whole:
+            if whole:
+                cut = count_within(weights, most_weight())
+                if cut < len(items):
+                    full, self._rest = True, items[cut:]
+                    items, weights = items[:cut], weights[:cut]
+                    self._position -= len(self._rest)
+            else:
                 items = list(zip(items, weights, strict=True))  # see workers.track_weights
-        batch = Batch(start, items, weights, full=len(items) == wanted)
+        batch = Batch(start, items, weights, full=full)
         if self._gate.try_enter(batch):
             return batch
         self._pending.append(batch)
@@ -111,6 +126,7 @@ class Intake:
     def let_go(self) -> None:
         """Forget the source, and what was pulled and never started."""
         self._pending.clear()
+        self._rest.clear()
         self.source.let_go()
 
     def pace(self, seconds: float, concurrency: int) -> None:
@@ -121,3 +137,13 @@ class Intake:
             self.quantum = min(self.quantum * 2, max(16, most))
         elif seconds > _SLOW_S and self.quantum > 1:
             self.quantum //= 2
+
+
+def count_within(weights: Sequence[float], most: float) -> int:
+    """Return how many of the first weights stay within a sum, at least 1."""
+    total = 0.0
+    for count, weight in enumerate(weights):
+        total += weight
+        if total > most:
+            return max(1, count)
+    return len(weights)

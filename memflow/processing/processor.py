@@ -23,6 +23,7 @@ from memflow.processing.guards import RetryWrapper
 from memflow.processing.hints import SizeHint
 from memflow.processing.outcome import ItemFailure, ProcessorStatistics
 from memflow.processing.plan import CallPlan
+from memflow.processing.profiles import ProfileKeeper
 from memflow.processing.stream import ResultStream, RunningCall
 from memflow.processing.totals import Totals
 from memflow.settings import BatchProcessorSettings, MemflowSettings
@@ -76,6 +77,7 @@ class BatchProcessor:
         self._collects_first = whole.batch_optimizer.pre_process_gc
         self._totals = Totals()
         self._assembly = Assembly(whole, bundle, self._totals, retry)
+        self._profiles = ProfileKeeper(self.settings.cost_profile, bundle.optimizer)
         self._subscribers: set[EventStream[IssueEvent]] = set()
         self._closed = False
 
@@ -269,7 +271,7 @@ class BatchProcessor:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Take no further calls and end the subscriptions made here. Idempotent.
+        """Take no further calls, end the subscriptions made here, and save the cost profile. Idempotent.
 
         Calls that are running go on to their end, and a bundle that was given goes on: others may share it.
         """
@@ -278,6 +280,7 @@ class BatchProcessor:
             events.end()
         if self._owns_bundle:
             self._bundle.analyzer.close()
+        await self._profiles.close()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -303,6 +306,11 @@ class BatchProcessor:
     @asynccontextmanager
     async def _running(self, plan: CallPlan, items: Items[Any], fn: Callable[[Any], Any]) -> AsyncIterator[Call]:
         self._require_open()
+        async with self._profiles.kept(plan.operation), self._watched(plan, items, fn) as call:
+            yield call
+
+    @asynccontextmanager
+    async def _watched(self, plan: CallPlan, items: Items[Any], fn: Callable[[Any], Any]) -> AsyncIterator[Call]:
         sampler, totals = self._bundle.sampler, self._totals
         if self._collects_first:
             await sampler.reclaim_in_thread()

@@ -7,6 +7,7 @@ RSS can't tell either (re-anchoring on idle RSS makes the estimate 20 to 80 % to
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from memflow.memory.readings import AllocatorReading, MemoryReading
@@ -15,7 +16,8 @@ from memflow.sizing.cost import CostModel
 __all__ = ["HeapBaseline"]
 
 _BLOCK_BYTES = 64
-_INTERVAL_S = 0.05
+_LEAST_INTERVAL_S = 0.002
+_COST_SHARE = 0.02
 _REUSED_SHARE = 0.75
 
 
@@ -24,11 +26,22 @@ class HeapBaseline:
 
     Args:
         ask: Asks the allocators.
+        clock: Tells how long that took, seconds.
     """
 
-    __slots__ = ("_anchor_bytes", "_ask", "_asked_s", "_first_live_bytes", "_reusable_bytes")
+    __slots__ = (
+        "_anchor_bytes",
+        "_ask",
+        "_asked_s",
+        "_clock",
+        "_first_live_bytes",
+        "_interval_s",
+        "_reusable_bytes",
+    )
 
-    def __init__(self, ask: Callable[[], AllocatorReading]) -> None:
+    def __init__(self, ask: Callable[[], AllocatorReading], *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._interval_s = _LEAST_INTERVAL_S
         self._ask = ask
         self._anchor_bytes: float | None = None
         self._first_live_bytes: int | None = None
@@ -55,15 +68,20 @@ class HeapBaseline:
         model.move_anchor(min(float(reading.rss_bytes), self._anchor_bytes + gained))
 
     def reusable_bytes(self, model: CostModel, reading: MemoryReading) -> int:
-        """Return what is resident, was freed, and can be handed out again. Asks at most every 50 ms.
+        """Return what is resident, was freed, and can be handed out again.
+
+        Asks at most every 2 ms, and less often where asking takes long (a heap of millions of objects): it may cost 2 %
+        of the time. Much older than that, and work would wait for room that has long been there.
 
         The C library's count of free bytes includes pages that it has handed back already; they are not resident, so
         what is resident above the live bytes bounds it.
         """
-        if reading.time_s - self._asked_s < _INTERVAL_S:
+        if reading.time_s - self._asked_s < self._interval_s:
             return self._reusable_bytes
         self._asked_s = reading.time_s
+        began_s = self._clock()
         allocator = self._ask()
+        self._interval_s = max(_LEAST_INTERVAL_S, (self._clock() - began_s) / _COST_SHARE)
         live, free, anchor = _live_bytes(allocator), allocator.native_free_bytes, model.anchor_bytes
         if live is None or free is None or anchor is None or self._first_live_bytes is None:
             self._reusable_bytes = 0

@@ -11,14 +11,17 @@ measured rate tells which of the two the memory is better spent on.
 
 from __future__ import annotations
 
+from math import inf
+
 from memflow.memory.pressure import PressureLevel
 from memflow.sizing.backoff import Backoff
 from memflow.sizing.concurrency import ConcurrencyChange, ConcurrencyPolicy
 from memflow.sizing.decisions import Reason
 from memflow.sizing.notes import calls_decision, size_decision
-from memflow.sizing.operation import Operation
+from memflow.sizing.operation import Operation, WarmStart
 from memflow.sizing.outlook import Outlook, SizerLimits, memory_items, most_calls
 from memflow.sizing.policy import SizeChoice, SizeView, next_batch_size
+from memflow.sizing.warm import sizes_to_take
 
 __all__ = ["CallSizer"]
 
@@ -50,6 +53,8 @@ class CallSizer:
         "_search",
         "_since_s",
         "_size_before_probe",
+        "_warm",
+        "_warm_items",
         "_whole",
         "batch_size",
         "concurrency",
@@ -65,6 +70,7 @@ class CallSizer:
         concurrency: int,
         auto: bool,
         now_s: float,
+        warm: WarmStart | None = None,
     ) -> None:
         self.batch_size = batch_size
         self.concurrency = concurrency
@@ -78,8 +84,10 @@ class CallSizer:
             least=limits.least_concurrency,
             most=limits.most_concurrency,
             now_s=now_s,
-            ramp=not self._batches and operation.concurrency is None,
+            ramp=not self._batches and (operation.concurrency is None or operation.climbing),
         )
+        self._warm = warm if auto else None
+        self._warm_items = operation.items + concurrency * (batch_size if self._batches else 1)
         self._due_s = self._since_s = now_s
         # Batches of the present size that have ended. Where calls wait for each other, the first of them waited for
         # others of another size: their times would tell nothing about this one.
@@ -120,6 +128,13 @@ class CallSizer:
         calls = 1.0 if self._batches else max(1.0, weight / self._operation.weight_per_item)
         return int(cost.predict_bytes(weight, calls))
 
+    def most_weight(self) -> float:
+        """Return the weight of a batch that memory allows with the calls in flight that are set; inf where unknown."""
+        if not self._auto:
+            return inf
+        fits = memory_items(self._outlook, self._operation, self._limits, calls=self.concurrency)
+        return inf if fits is None else max(1.0, fits) * self._operation.weight_per_item
+
     # ---- for the pipeline ---------------------------------------------------------------------------------------
 
     def finished(self, *, items: int, weight: float, seconds: float, full: bool, in_flight: int, now_s: float) -> None:
@@ -159,6 +174,7 @@ class CallSizer:
         """Halve, since memory is short or an allocation failed; nothing grows for a while."""
         if not self._auto or not self._backoff.hit(now_s):
             return
+        self._warm = None
         if self._batches and self.batch_size > self._limits.bounds.least:
             self._set_size(max(self._limits.bounds.least, self.batch_size // 2), Reason.PRESSURE, None, now_s)
         else:
@@ -168,8 +184,10 @@ class CallSizer:
         """End: the sizes reached are where the operation's next call starts."""
         operation = self._operation
         operation.open = max(0, operation.open - 1)
-        if self._auto:
+        if self._auto and self._warm is None:  # else an earlier run knows better than one that hardly began
+            operation.start = None
             operation.concurrency = self._search.best
+            operation.climbing = self._search.ramping
             operation.batch_size = self._size_before_probe or self.batch_size
 
     # ---- deciding -----------------------------------------------------------------------------------------------
@@ -181,10 +199,24 @@ class CallSizer:
         in_use = outlook.in_use_bytes()
         climbing = level >= PressureLevel.SHRINK and in_use > _CLIMBED * self._last_in_use
         self._last_in_use = in_use
+        if self._warm is not None and self._operation.items >= self._warm_items:
+            warm, self._warm = self._warm, None
+            if may_grow:
+                self._go_on_from(warm, now_s)
         settled = not self._batches or self._decide_size(now_s, may_grow=may_grow, climbing=climbing)
         if settled:
             self._decide_concurrency(now_s, may_grow=may_grow)
         self._due_s = now_s + (_SETTLED_S if settled and not self._searching() else _GROWING_S)
+
+    def _go_on_from(self, warm: WarmStart, now_s: float) -> None:
+        """Take the sizes that an earlier run reached, now that a round has shown what memory says to it."""
+        items, calls = sizes_to_take(warm, self._outlook, self._operation, self._limits, batch_size=self.batch_size)
+        before = self.concurrency
+        self._search.begin_at(calls, now_s, climbing=warm.climbing)
+        if items != self.batch_size:
+            self._set_size(items, Reason.PROFILE, None, now_s)
+        if calls != before:
+            self._apply(ConcurrencyChange(before, calls, Reason.PROFILE), now_s)
 
     def _searching(self) -> bool:
         return self._search.probing or self._search.best_rate is None

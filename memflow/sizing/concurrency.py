@@ -203,6 +203,14 @@ class ConcurrencyPolicy:
         self.best_rate = None
         self._fresh = True
 
+    def begin_at(self, value: int, now_s: float, *, climbing: bool) -> None:
+        """Go on where an earlier run ended, and try no other setting for a while; or, with `climbing`, climb on."""
+        self._ramp, self.round_full, self.probing = Ramp(value, now_s) if climbing else None, False, False
+        self._move(value, now_s)
+        self.best, self.best_rate, self._fresh = value, None, True
+        if not climbing:
+            self._pause(now_s)
+
     def limit(self, ceiling: float, now_s: float) -> ConcurrencyChange | None:
         """Take note of what memory allows; a change when that is less than what is in flight."""
         self._ceiling = max(self._least, int(min(self._most, ceiling)))

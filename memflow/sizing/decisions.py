@@ -38,6 +38,8 @@ class Reason(Enum):
     """The concurrency tried raised the throughput and is kept."""
     DID_NOT_PAY = "did not pay"
     """The concurrency tried didn't raise the throughput; the best one so far is taken again."""
+    PROFILE = "profile"
+    """What an earlier run reached, as a cost profile says."""
     STEADY = "steady"
     """Nothing was worth a change."""
 
@@ -54,6 +56,7 @@ _WHY = {
     Reason.PROBE: "to see whether it pays",
     Reason.PAID: "it paid",
     Reason.DID_NOT_PAY: "it did not pay",
+    Reason.PROFILE: "where an earlier run ended",
     Reason.STEADY: "nothing was worth a change",
 }
 

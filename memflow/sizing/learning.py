@@ -15,12 +15,15 @@ from memflow.sizing.anchor import HeapBaseline
 from memflow.sizing.cost import CostModel, MemoryCost
 from memflow.sizing.decisions import Decision
 from memflow.sizing.operation import Operation
+from memflow.sizing.warm import Prior
 
 __all__ = ["Learning"]
 
 _log = logging.getLogger("memflow.sizing")
 
 _UNCOMFORTABLE_PCT = 60.0
+_RECALLED_GUARD_WINDOWS = 64
+_RECALLED_GUARD_SHARE = 0.1
 
 
 class Learning:
@@ -45,6 +48,18 @@ class Learning:
         self._model = CostModel()
         self._baseline = HeapBaseline(state.allocator)
         self._others_bytes: dict[str, float] = {}
+        self._priors: dict[str, Prior] = {}
+        self._recalled_guard_bytes = 0.0
+        self._recalled_guard_windows = 0
+
+    def recall(self, operation: str, prior: Prior | None, guard_bytes: float) -> None:
+        """Take what an earlier run learnt for a guess, until this one has measured enough."""
+        if prior is None:
+            self._priors.pop(operation, None)
+            return
+        self._priors[operation] = prior
+        self._recalled_guard_bytes = max(self._recalled_guard_bytes, guard_bytes)
+        self._recalled_guard_windows = _RECALLED_GUARD_WINDOWS
 
     def begin(self) -> None:
         """Take note that a call begins while nothing is in flight."""
@@ -78,12 +93,26 @@ class Learning:
                 if len(loads) > 1
                 else {}
             )
-            self.guard_bytes = int(model.guard_bytes)
+            self.guard_bytes = int(max(model.guard_bytes, self._recalled_guard(reading.limit_bytes)))
+            if self._priors:
+                self._retire_priors()
         self.base_bytes = self._base(reading)
         if reading.in_use_bytes > _UNCOMFORTABLE_PCT / 100 * reading.limit_bytes:
             self.reusable_bytes = self._baseline.reusable_bytes(model, reading)
         elif self.reusable_bytes:
             self.reusable_bytes = 0
+
+    def _recalled_guard(self, limit_bytes: int) -> float:
+        """What an earlier run kept for surprises, until this one knows; never so much that little could start."""
+        if self._recalled_guard_windows <= 0:
+            return 0.0
+        self._recalled_guard_windows -= 1
+        return min(self._recalled_guard_bytes, _RECALLED_GUARD_SHARE * limit_bytes)
+
+    def _retire_priors(self) -> None:
+        held = {name: each for name, each in self._priors.items() if each.holds(self._model.cost(name))}
+        if len(held) < len(self._priors):
+            self._priors = held
 
     def level(self) -> int:
         """Return the level of pressure."""
@@ -93,6 +122,11 @@ class Learning:
         """Return what counts against the limit, 0 before the first reading."""
         reading = self._state.reading
         return reading.in_use_bytes if reading is not None else 0
+
+    def limit_bytes(self) -> int | None:
+        """Return the limit, None before the first reading."""
+        reading = self._state.reading
+        return reading.limit_bytes if reading is not None else None
 
     def room_bytes(self, operation: str, target_pct: float) -> float | None:
         """Return what an operation may take in all to reach a share of the limit; None before the first reading."""
@@ -105,7 +139,9 @@ class Learning:
 
     def cost(self, operation: str) -> MemoryCost | None:
         """Return what an operation takes in memory, None where nothing was learnt."""
-        return self._model.cost(operation)
+        own = self._model.cost(operation)
+        prior = self._priors.get(operation) if self._priors else None
+        return own if prior is None else prior.blend(own)
 
     def note(self, operation: Operation, decision: Decision) -> None:
         """Keep a decision, and log it if that is asked for."""

@@ -2,13 +2,13 @@
 
 Covers wiring: readings to what learns from them, calls to their sizers, settings to bounds. It is pulled, never a task.
 The thinking is elsewhere: `learning`, `cost` and `timing` learn, `policy` and `concurrency` choose, `call` decides
-when, `admission` lets batches start. Reading memory is `memflow.memory`, running functions `memflow.processing`;
-`optimize_process_function` (in `wrapping`) is the one place here that runs something.
+when, `admission` lets batches start, `recollection` remembers other runs. Reading memory is `memflow.memory`, running
+functions `memflow.processing`; `optimize_process_function` (in `wrapping`) is the one place here that runs something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence, Sized
+from collections.abc import Callable, Collection, Coroutine, Sequence, Sized
 from typing import Any, TypeVar
 
 from memflow.exceptions import ConfigurationError
@@ -22,7 +22,10 @@ from memflow.sizing.learning import Learning
 from memflow.sizing.operation import Kind, Operation
 from memflow.sizing.outlook import SizerLimits
 from memflow.sizing.policy import SizeBounds, items_that_fit
+from memflow.sizing.profile import CostProfile
+from memflow.sizing.recollection import Recollection
 from memflow.sizing.statistics import BatchStatistics, OperationStatistics, describe
+from memflow.sizing.warm import first_size, going_on
 from memflow.sizing.wrapping import wrap
 
 __all__ = ["BatchOptimizer", "CallSizer"]
@@ -67,6 +70,7 @@ class BatchOptimizer:
         self._learning = Learning(state, debug=self.settings.debug)
         self._operations: dict[str, Operation] = {}
         self._sizers: dict[str, CallSizer] = {}
+        self._recollection = Recollection(self._learning, self._operations)
         state.subscribe(self.observe)
 
     # ---- public -------------------------------------------------------------------------------------------------
@@ -134,7 +138,7 @@ class BatchOptimizer:
             )
             figures.append(each)
             advice += said
-        return BatchStatistics(tuple(figures), tuple(advice))
+        return BatchStatistics(tuple(figures), tuple(advice), self._recollection.notes)
 
     def explain(self, operation: str | None = None) -> tuple[Decision, ...]:
         """Return the last decisions (64 an operation), oldest first; `str(decision)` is a sentence.
@@ -148,6 +152,29 @@ class BatchOptimizer:
         decisions = [each for known in tuple(self._operations.values()) for each in tuple(known.decisions)]
         return tuple(sorted(decisions, key=lambda each: each.time_s))
 
+    def load_profile(self, profile: CostProfile) -> None:
+        """Take what an earlier run learnt for a guess about operations that have not run here yet.
+
+        A call then begins as carefully as ever, and takes up the sizes of then once it has measured one round; see
+        `memflow.sizing.warm`. What is measured soon replaces what was loaded.
+
+        Args:
+            profile: What `export_profile` gave, in this process or another.
+        """
+        self._recollection.load(profile)
+
+    def export_profile(self, operations: Collection[str] | None = None) -> CostProfile:
+        """Return what was learnt about the operations that ran here, to be loaded by a later run.
+
+        Args:
+            operations: Only these; None for all.
+        """
+        return self._recollection.export(operations)
+
+    def note_profile(self, note: str) -> None:
+        """Keep a sentence about a profile for `batch_statistics()`, in place of an equal one."""
+        self._recollection.note(note)
+
     # ---- for the pipeline ---------------------------------------------------------------------------------------
 
     def open_call(
@@ -160,6 +187,7 @@ class BatchOptimizer:
         auto: bool,
         threads: bool = False,
         most_concurrency: int | None = None,
+        hinted: bool = False,
         now_s: float,
     ) -> CallSizer:
         """Return the sizes of a call that begins now.
@@ -172,11 +200,25 @@ class BatchOptimizer:
             auto: Adjust; False keeps both as they are.
             threads: Each call occupies a thread.
             most_concurrency: Never more calls in flight than this, whatever the settings say.
+            hinted: Weight is in bytes of size hint.
             now_s: Monotonic time, seconds.
         """
-        known = self._operation(operation, kind)
-        settings = self.settings
-        start = concurrency or known.concurrency or settings.default_concurrency
+        known = self._operation(operation, kind, hinted=hinted)
+        settings, warm = self.settings, known.start
+        start = first_size(
+            concurrency,
+            known.concurrency,
+            warm.concurrency if warm is not None else None,
+            default=settings.default_concurrency,
+            least=settings.min_concurrency,
+        )
+        size = first_size(
+            batch_size,
+            known.batch_size,
+            warm.batch_size if warm is not None else None,
+            default=settings.default_batch_size,
+            least=settings.min_batch_size,
+        )
         most = most_concurrency or settings.max_concurrency
         if most is None:
             most = max(start, _MOST_THREADS if threads else _MOST_CONCURRENCY)
@@ -194,10 +236,11 @@ class BatchOptimizer:
             self._learning,
             known,
             limits,
-            batch_size=batch_size or known.batch_size or settings.default_batch_size,
+            batch_size=size,
             concurrency=start,
             auto=auto and settings.auto_adjust,
             now_s=now_s,
+            warm=going_on(warm, batch_size, concurrency, kind),
         )
         self._sizers[operation] = sizer
         return sizer
@@ -208,16 +251,18 @@ class BatchOptimizer:
 
     # ---- private ------------------------------------------------------------------------------------------------
 
-    def _operation(self, name: str, kind: Kind) -> Operation:
+    def _operation(self, name: str, kind: Kind, *, hinted: bool) -> Operation:
         known = self._operations.get(name)
         if known is None or known.kind != kind:
             known = self._operations[name] = Operation(name, kind)
+            self._recollection.recall(known, hinted=hinted)
+        known.hinted = hinted
         return known
 
     def _learnt_size(self, operation: str) -> int:
         """Return what memory as it is now, and time, allow in one batch; the default where nothing was learnt."""
         settings, known = self.settings, self._operations.get(operation)
-        cost = self._learning.cost(operation)
+        cost = self._learning.cost(operation) or self._recollection.cost(operation)
         room = self._learning.live_room_bytes(settings.target_utilization_pct)
         if cost is None or room is None:
             return settings.default_batch_size

@@ -59,6 +59,8 @@ class BatchStatistics:
     """One for each operation seen."""
     recommendations: tuple[str, ...]
     """Sentences with numbers in them."""
+    profile: tuple[str, ...] = ()
+    """What became of cost profiles: what was loaded, what was refused and why."""
 
 
 def describe(

@@ -32,14 +32,15 @@ class TimeModel:
     Args:
         before: What was learnt with other calls in flight. More of them may make all of it slower, yet leave the knee
             where it was: until two sizes were seen here, its knee is taken.
+        line: (a, b) as an earlier run learnt them; taken until timings here say otherwise.
     """
 
-    __slots__ = ("_bins", "_knee_ratio", "_line", "_seen", "_stale")
+    __slots__ = ("_bins", "_knee_ratio", "_line", "_recalled", "_seen", "_stale")
 
-    def __init__(self, before: TimeModel | None = None) -> None:
-        self._knee_ratio = before.knee_ratio if before is not None else None
+    def __init__(self, before: TimeModel | None = None, *, line: tuple[float, float] | None = None) -> None:
         self._bins: dict[int, deque[tuple[int, float]]] = {}
-        self._line: tuple[float, float] | None = None
+        self._line = self._recalled = line
+        self._knee_ratio = before.knee_ratio if before is not None else _knee_ratio(line) if line is not None else None
         self._stale = False
         self._seen = before is not None
 
@@ -68,7 +69,7 @@ class TimeModel:
             if self._has_changed():
                 newest = next(reversed(self._bins))
                 self._bins = {newest: deque(list(self._bins[newest])[-_RUN:], maxlen=_BIN_POINTS)}
-                self._line, self._knee_ratio = self._fit(self._bins), None
+                self._line, self._knee_ratio, self._recalled = self._fit(self._bins), None, None
         return self._line
 
     @property
@@ -80,9 +81,7 @@ class TimeModel:
     def knee_ratio(self) -> float | None:
         """The ratio a / b in items, inf where items are free; None if unknown."""
         line = self.line
-        if line is None:
-            return self._knee_ratio
-        return max(line[0], _LEAST_FIXED_S) / line[1] if line[1] > 0 else inf
+        return _knee_ratio(line) if line is not None else self._knee_ratio
 
     def knee_items(self, overhead_pct: float) -> float | None:
         """Return the size at which `a` is this share of the time, inf where items are free; None if unknown."""
@@ -118,11 +117,15 @@ class TimeModel:
             usual_s = median(seconds for _, seconds in older)
             shares = [seconds / max(1e-9, usual_s) for _, seconds in recent]
         else:
-            line = self._fit({key: each for key, each in self._bins.items() if key != newest})
+            line = self._fit({key: each for key, each in self._bins.items() if key != newest}) or self._recalled
             if line is None:
                 return False
             shares = [seconds / max(1e-9, line[0] + line[1] * items) for items, seconds in recent]
         return min(shares) > _CHANGED or max(shares) < 1 / _CHANGED
+
+
+def _knee_ratio(line: tuple[float, float]) -> float:
+    return max(line[0], _LEAST_FIXED_S) / line[1] if line[1] > 0 else inf
 
 
 class RateMeter:

@@ -309,12 +309,12 @@ def test_only_one_reclaims_at_a_time(run, monkeypatch: pytest.MonkeyPatch) -> No
         sampler, _ = make()
         started, go_on = threading.Event(), threading.Event()
 
-        def slow() -> ReclaimResult:
+        def slow(with_trim: bool) -> ReclaimResult:
             started.set()
             go_on.wait(10)
             return ReclaimResult(0, 0, False, 0.0)
 
-        monkeypatch.setattr(sampler, "reclaim", slow)
+        monkeypatch.setattr(sampler, "_reclaim", slow)
         async with anyio.create_task_group() as group:
             group.start_soon(sampler.reclaim_if_allowed)
             while not started.is_set():

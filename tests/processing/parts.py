@@ -50,6 +50,9 @@ class FakeSizer:
     def shrink(self, now_s: float) -> None:
         self.shrunk += 1
 
+    def most_weight(self) -> float:
+        return float("inf")
+
     def held_back(self, now_s: float) -> None:
         self.waits += 1
 

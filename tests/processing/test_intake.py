@@ -9,7 +9,7 @@ import pytest
 
 from memflow.exceptions import SizeHintError
 from memflow.processing.batch import Batch
-from memflow.processing.intake import Intake
+from memflow.processing.intake import Intake, count_within
 from memflow.processing.source import SyncSource
 from tests.processing.parts import plan, settle
 
@@ -175,3 +175,21 @@ def test_letting_go_forgets_what_waits() -> None:
     of.let_go()
     assert not of.waits_for_memory
     assert of.done
+
+
+@pytest.mark.parametrize(
+    ("weights", "most", "count"), [([1, 1, 1], 2, 2), ([5, 1], 2, 1), ([1, 1], 9, 2), ([], 1, 0), ([2, 2], 4, 2)]
+)
+def test_a_batch_ends_where_its_hints_exceed_what_fits(weights: list[float], most: float, count: int) -> None:
+    assert count_within(weights, most) == count
+
+
+def test_what_goes_beyond_begins_the_next_batch_and_nothing_is_lost() -> None:
+    of = intake([1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 9.0], hint=float)
+    batches = []
+    while not of.done:
+        batch = of.pull(4, NO_END, lambda: 6.0)
+        if batch is not None:
+            batches.append((batch.start, batch.items, batch.full))
+    assert [start for start, _, _ in batches] == [0, 2, 4, 6]
+    assert [items for _, items, _ in batches] == [[1.0, 1.0], [5.0, 1.0], [1.0, 1.0], [9.0]]
