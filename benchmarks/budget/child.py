@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import mmap
 import os
@@ -21,6 +22,7 @@ from typing import Any
 
 from benchmarks.budget.strategies import STRATEGIES
 from benchmarks.budget.workloads import WORKLOADS, Piece
+from benchmarks.common import is_installed
 
 __all__ = ["main"]
 
@@ -38,9 +40,9 @@ async def run(spec: dict[str, Any]) -> dict[str, Any]:
     """Run one strategy over one workload."""
     workload, strategy = WORKLOADS[spec["workload"]], STRATEGIES[spec["strategy"]]
     limit = int(spec["limit"])
-    import aiometer  # noqa: F401 - nobody pays for imports while the clock runs
-
-    import memflow  # noqa: F401
+    for package in ("memflow", "aiometer"):  # nobody pays for imports while the clock runs
+        if is_installed(package):
+            importlib.import_module(package)
 
     if workload.around == "page_cache" and spec.get("cache", True):
         fill_page_cache(int(0.82 * limit))
