@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from memflow.memory.allocator import MMAP_THRESHOLD, mmap_threshold_is_set, pin_mmap_threshold
+from memflow.memory.allocator import MMAP_THRESHOLD, mmap_threshold_is_set, pin_mmap_threshold, trim
 from memflow.memory.datalimit import DataLimit
 from memflow.memory.pressure import PressureGauge, PressureLevel
 from memflow.memory.probe import MemoryProbe, default_probe
@@ -37,6 +37,7 @@ _KILLING = ("cgroup", "setting")
 _NEAR_PCT = 50.0
 _LARGE_SHARE = 0.05
 _TRIM_INTERVAL_S = 0.25
+_RESCUE_INTERVAL_S = 0.01
 
 
 class Sampler:
@@ -78,7 +79,8 @@ class Sampler:
         # A probe of somebody's own may tell of another process, or of none.
         self._data_limit = DataLimit() if self.settings.data_limit and probe is None else None
         self._retention = Retention()
-        self._next_trim_s = float("-inf")
+        self._next_trim_s = self._next_rescue_s = float("-inf")
+        self._left_bytes = 0
         self._may_pin = self.settings.pin_mmap_threshold and probe is None
         self._hosts: dict[int, list[_Host]] = {}
         self._next_boundary_s = float("-inf")
@@ -122,6 +124,8 @@ class Sampler:
                 self._bound_data(reading)
             if not boundary:
                 self._watch_retention(reading)
+            if reading.utilization_pct >= self.settings.stop_pct:
+                self._give_back(reading)
             state.accept(window, level)
         return reading
 
@@ -143,11 +147,33 @@ class Sampler:
         if limit is None or free is None or limit.kind not in _KILLING:
             return
         self._retention.add(free, reading.time_s)
-        if self._may_pin and self._retention.is_large(reading.limit_bytes, reading.time_s):
+        self._left_bytes = min(self._left_bytes, free)
+        if self._retention.is_large(reading.limit_bytes, reading.time_s):
+            self._pin()
+
+    def _give_back(self, reading: MemoryReading) -> None:
+        """Trim here and now: at the last level, what the heap keeps is what somebody else is about to be killed for.
+
+        Takes 44 ms a GB given back, and is tried again each time as much was freed once more.
+        """
+        limit = self.state.limit
+        if not self._hosts or limit is None or limit.kind not in _KILLING or reading.time_s < self._next_rescue_s:
+            return
+        free = self.state.allocator().native_free_bytes or 0
+        if not self.settings.trim or free - self._left_bytes < _LARGE_SHARE * reading.limit_bytes:
+            return
+        self._next_rescue_s = reading.time_s + _RESCUE_INTERVAL_S
+        self._pin()
+        trim()
+        # Pages that were given back count as free for ever after.
+        self._left_bytes = self.state.allocator().native_free_bytes or 0
+
+    def _pin(self) -> None:
+        if self._may_pin:
             self._may_pin = False
             pinned = not mmap_threshold_is_set() and pin_mmap_threshold(MMAP_THRESHOLD)
             if self.settings.debug:
-                _log.debug("%d bytes are kept; mmap threshold %s", free, "pinned" if pinned else "left as it is")
+                _log.debug("mmap threshold %s", "pinned" if pinned else "left as it is")
 
     def _is_worth_trimming(self) -> bool:
         """False where what is free now was in use a moment ago and will be again; True where nobody can tell."""
@@ -222,7 +248,11 @@ class Sampler:
 
     async def reclaim_in_thread(self) -> ReclaimResult:
         """Collect and trim now, off the loop."""
-        return await self._in_thread(True)
+        result = await self._in_thread(True)
+        if self._data_limit is not None:
+            self._data_limit.trimmed()  # whoever asks for this runs next, and alone
+            self.sample()
+        return result
 
     async def _in_thread(self, with_trim: bool) -> ReclaimResult:
         try:
@@ -239,8 +269,6 @@ class Sampler:
         if result.trimmed:
             self._next_trim_s = self._clock() + _TRIM_INTERVAL_S
             self._retention.forget()
-            if self._data_limit is not None:
-                self._data_limit.trimmed()
         reading = self.sample()
         self._schedule.record(result, in_use_bytes=reading.in_use_bytes, now_s=self._clock())
         self.reclaims += 1

@@ -281,6 +281,8 @@ class Call:
             self._shrink()
             if self.plan.rerun and not final and not self.ended:
                 return ALONE
+            if final and not str(error):
+                error = MemoryError("no memory for it, although nothing else was in flight; make the item smaller")
         index = batch.start + position
         if not self.plan.collect:
             size = self._failing(batch, size)
