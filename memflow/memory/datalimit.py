@@ -8,6 +8,8 @@ A limit set once would fail soon: libraries reserve address space that they neve
 Why readings at ticks suffice: as long as nobody else takes memory, a bound of address space set once stays right, since
 what is freed lowers both. Only what others take, and what was reserved and is touched later, calls for moves.
 
+Stacks of threads are address space too, megabytes each, and hardly touched: they are counted apart.
+
 Not covered: memory that is no private data (shared mappings, page cache, the stack), and systems other than Linux.
 Running an item again after its `MemoryError` is `memflow.processing.rerun`'s.
 
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections import deque
 from threading import Lock
 from typing import Any
@@ -31,6 +34,7 @@ _LEAST_SHARE = 0.03
 _LAST_BYTES = 1 << 20
 _STEP_BYTES = 1 << 20
 _MEMORY_S = 2.0
+_USUAL_STACK_BYTES = 2 << 20
 
 
 def data_limit_bytes(*, rss_bytes: int, untouched_bytes: int, in_use_bytes: int, limit_bytes: int) -> int:
@@ -65,6 +69,8 @@ class DataLimit:
         self._lock = Lock()
         self._statm_fd = -1
         self._page_bytes = 4096
+        self._stack_bytes = 0
+        self._threads_before = self._expected_threads = 0
         self._set_bytes = 0
         self._least_untouched: deque[tuple[float, int]] = deque()
 
@@ -81,16 +87,26 @@ class DataLimit:
                 try:
                     self._statm_fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
                     self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+                    self._stack_bytes = _stack_bytes(self._resource)
                 except OSError:
                     self._statm_fd = -1
                 self._least_untouched.clear()
                 self._set_bytes = 0
+                self._threads_before = threading.active_count()
+
+    def expect_threads(self, count: int) -> bool:
+        """Leave room for the stacks of so many threads more than there were; True where that is more than before."""
+        more = count > self._expected_threads
+        if more:
+            self._expected_threads = count
+        return more
 
     def release(self) -> None:
         """Put the limit back once everybody has released it."""
         with self._lock:
             self._holds -= 1
             if not self._holds:
+                self._expected_threads = 0
                 self._let_go()
 
     def move(self, *, rss_bytes: int, in_use_bytes: int, limit_bytes: int, now_s: float) -> None:
@@ -104,7 +120,10 @@ class DataLimit:
                 self._let_go()
                 return
             resident, data = int(fields[1]) * self._page_bytes, int(fields[5]) * self._page_bytes
-            untouched = self._untouched(max(0, data - resident), now_s)
+            threads = threading.active_count()
+            expected = max(threads, self._threads_before + self._expected_threads)
+            gap = max(0, data - resident - threads * self._stack_bytes)
+            untouched = expected * self._stack_bytes + self._untouched(gap, now_s)
             target = data_limit_bytes(
                 rss_bytes=resident,
                 untouched_bytes=untouched,
@@ -194,6 +213,12 @@ _claims = _Claims()
 def original_data_limit() -> tuple[int, int] | None:
     """Return soft and hard RLIMIT_DATA as they were before anything here moved them, None where nothing did."""
     return _claims.original
+
+
+def _stack_bytes(resource: Any) -> int:
+    """Return the address space of a new thread's stack, of which it touches next to nothing."""
+    own, usual = threading.stack_size(), resource.getrlimit(resource.RLIMIT_STACK)[0]
+    return own if own else _USUAL_STACK_BYTES if usual == resource.RLIM_INFINITY else int(usual)
 
 
 def _resource() -> Any:

@@ -81,6 +81,7 @@ class Sampler:
         self._retention = Retention()
         self._next_trim_s = self._next_rescue_s = float("-inf")
         self._left_bytes = 0
+        self._pin_soon = False
         self._may_pin = self.settings.pin_mmap_threshold and probe is None
         self._hosts: dict[int, list[_Host]] = {}
         self._next_boundary_s = float("-inf")
@@ -123,6 +124,7 @@ class Sampler:
             if not boundary or reading.utilization_pct >= _NEAR_PCT:
                 self._bound_data(reading)
             if not boundary:
+                self._pin_if_due()
                 self._watch_retention(reading)
             if reading.utilization_pct >= self.settings.stop_pct:
                 self._give_back(reading)
@@ -168,7 +170,28 @@ class Sampler:
         # Pages that were given back count as free for ever after.
         self._left_bytes = self.state.allocator().native_free_bytes or 0
 
+    def expect_retention(self) -> None:
+        """Pin the mmap threshold as soon as the limit is known, not only once freed blocks are seen to be kept.
+
+        Each thread allocates from an arena of its own, and glibc never trims an arena's top: what threads have freed is
+        gone for all others. And where an allocation has failed, there is no time to look on.
+        """
+        self._pin_soon = True
+        self._pin_if_due()
+
+    def expect_threads(self, count: int) -> None:
+        """Leave address space for the stacks of so many worker threads, before they start."""
+        data_limit, reading = self._data_limit, self.state.reading
+        if data_limit is not None and data_limit.expect_threads(count) and reading is not None:
+            self._bound_data(reading)
+
+    def _pin_if_due(self) -> None:
+        limit = self.state.limit
+        if self._pin_soon and limit is not None and limit.kind in _KILLING:
+            self._pin()
+
     def _pin(self) -> None:
+        self._pin_soon = False
         if self._may_pin:
             self._may_pin = False
             pinned = not mmap_threshold_is_set() and pin_mmap_threshold(MMAP_THRESHOLD)

@@ -100,9 +100,17 @@ class Assembly:
         settings, cadence = self._settings, Cadence()
         source = open_source(items, cadence=cadence, linger_s=settings.linger_s)
         executor = LoopExecutor() if is_async(fn) else ThreadExecutor(abandon=settings.item_timeout_s is not None)
+        sampler = self._bundle.sampler
+        if executor.in_threads:
+            sampler.expect_retention()
+
+        def threads_in_flight() -> int:
+            sampler.expect_threads(sizer.concurrency)
+            return sizer.concurrency
+
         load = self._bundle.state.work.load(plan.operation)
         function = guard(
-            executor.bind(fn, max_in_flight=lambda: sizer.concurrency),
+            executor.bind(fn, max_in_flight=threads_in_flight),
             operation=plan.operation,
             settings=settings,
             retry=self._retry,

@@ -27,7 +27,7 @@ from memflow.processing.guards import GaveUp
 from memflow.processing.intake import Intake
 from memflow.processing.outcome import ItemFailure
 from memflow.processing.plan import CallPlan
-from memflow.processing.rerun import AGAIN, ALONE, Preempted
+from memflow.processing.rerun import AGAIN, ALONE, Preempted, is_want_of_memory
 from memflow.processing.source import AsyncSource, SyncSource
 from memflow.processing.totals import Totals
 from memflow.sizing.optimizer import CallSizer
@@ -277,11 +277,11 @@ class Call:
             return AGAIN
         if isinstance(error, GaveUp):
             attempts, error = attempts - 1 + error.attempts, error.error
-        if isinstance(error, MemoryError):
+        if is_want_of_memory(error):
             self._shrink()
             if self.plan.rerun and not final and not self.ended:
                 return ALONE
-            if final and not str(error):
+            if final and isinstance(error, MemoryError) and not str(error):
                 error = MemoryError("no memory for it, although nothing else was in flight; make the item smaller")
         index = batch.start + position
         if not self.plan.collect:

@@ -121,6 +121,7 @@ class Gate:
         What was freed in pieces of another size is no room for them until it is trimmed.
         """
         self._wary_until_s = now_s + _WARY_S
+        self._sampler.expect_retention()
 
     def _reusable(self, batch: Batch, reading: MemoryReading) -> int:
         if self._clock() < self._wary_until_s:

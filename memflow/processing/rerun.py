@@ -18,7 +18,7 @@ from memflow.processing.batch import Batch
 if TYPE_CHECKING:
     from memflow.processing.call import Call
 
-__all__ = ["AGAIN", "ALONE", "Check", "Preempted", "rerun_batch", "rerun_item"]
+__all__ = ["AGAIN", "ALONE", "Check", "Preempted", "is_want_of_memory", "rerun_batch", "rerun_item"]
 
 AGAIN: Any = object()
 """Stands for the result of an item that is to be run again."""
@@ -34,6 +34,11 @@ Check = Callable[[str, int, Any], Any]
 
 class Preempted(Exception):
     """The function was cancelled since memory ran short. Never reaches a user."""
+
+
+def is_want_of_memory(error: Exception) -> bool:
+    """True for a `MemoryError`, and where a thread could not start: its stack found no room in address space."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
 
 
 async def rerun_item(call: Call, batch: Batch, position: int, how: Any) -> Any:

@@ -137,6 +137,31 @@ def test_a_wrong_guess_is_a_memory_error_of_one_item_and_not_a_kill(memory_group
     assert shown.splitlines() == ["[45]", "MemoryError 59"]
 
 
+def test_stacks_of_threads_that_just_started_take_no_room(memory_group):
+    group = memory_group(256 * MIB)
+    shown = group.run(
+        """
+        import anyio, time
+        from memflow import BatchProcessor
+
+        def work(size):
+            data = b"x" * size
+            time.sleep(0.05)
+            return len(data)
+
+        sizes = [1 << 20] * 100
+        sizes[60] = 150 << 20
+
+        async def main():
+            async with BatchProcessor(on_error="collect", concurrency=32) as processor:
+                print(await processor.process(sizes, work) == sizes)
+
+        anyio.run(main)
+        """
+    )
+    assert shown.split() == ["True"]
+
+
 @pytest.fixture
 def run_python():
     """Runs a snippet in a process of its own, since a limit belongs to a process."""
