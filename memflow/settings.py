@@ -213,8 +213,8 @@ class BatchProcessorSettings(_Section):
     """Seconds for which a batch may wait for memory with nothing of ours in flight, before
     `MemoryPressureError`."""
     rerun_on_memory_error: bool = True
-    """Run an item (or batch) that failed with `MemoryError` once more, with nothing else in flight. A batch that fails
-    even so is halved, down to one item; what fails alone counts as failed."""
+    """Run an item (or batch) that failed with `MemoryError` again, with nothing else in flight; an item twice at most.
+    A batch that fails even so is halved, down to one item; what fails alone counts as failed."""
     cost_profile: Path | None = None
     """File in which what is learnt about operations is kept from run to run, so that the next one starts warm; made
     when there is none. One that can't be used is told and never fails a call. None: nothing is kept."""

@@ -27,6 +27,7 @@ ALONE: Any = object()
 
 _MOST_PREEMPTIONS = 3
 _MOST_RUNS = 6
+_MOST_ALONE = 2  # what the first of them broke up may be what the second finds room in
 
 Check = Callable[[str, int, Any], Any]
 """(operation, results due, returned) -> the results; raises if they are not one for each item."""
@@ -43,7 +44,7 @@ def is_want_of_memory(error: Exception) -> bool:
 
 async def rerun_item(call: Call, batch: Batch, position: int, how: Any) -> Any:
     """Run an item again; returns what `Call.failed` would: a result, what stands in its place, or None at the end."""
-    attempts = 1
+    attempts, alone = 1, 0
     item = batch.items[position]
     call.gate_leave(batch)
     while True:
@@ -61,7 +62,9 @@ async def rerun_item(call: Call, batch: Batch, position: int, how: Any) -> Any:
                 return None
             return call.failed(batch, position, error, final=True, attempts=attempts - 1)
         except Exception as error:
-            how = call.failed(batch, position, error, final=again.alone or attempts >= _MOST_RUNS, attempts=attempts)
+            alone += again.alone
+            final = alone == _MOST_ALONE or attempts >= _MOST_RUNS
+            how = call.failed(batch, position, error, final=final, attempts=attempts)
             if how is not AGAIN and how is not ALONE:
                 return how
         finally:
