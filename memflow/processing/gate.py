@@ -133,14 +133,15 @@ class Gate:
         """Predict a batch's bytes.
 
         A single item is refused for good by its own hint alone. Where nothing is known of the item itself, what was
-        learnt of others may be wrong (of a neighbour's memory, for instance): short of the last level it may try.
+        learnt of others may be wrong (of a neighbour's memory, for instance, or by an earlier run): short of the last
+        level it may try.
         """
         predicted = self._sizer.predict_bytes(batch.weight)
         if batch.size > 1:
             return predicted
         if batch.weights is not None and batch.weight > reading.limit_bytes:
             return max(predicted, int(batch.weight))
-        tries = batch.weights is None and self._state.level < PressureLevel.STOP
+        tries = (batch.weights is None or self._sizer.guesses) and self._state.level < PressureLevel.STOP
         return min(predicted, max(1, room_bytes) if tries else reading.limit_bytes)
 
     async def wait_enter(self, batch: Batch) -> bool:

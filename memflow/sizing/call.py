@@ -128,6 +128,11 @@ class CallSizer:
         calls = 1.0 if self._batches else max(1.0, weight / self._operation.weight_per_item)
         return int(cost.predict_bytes(weight, calls))
 
+    @property
+    def guesses(self) -> bool:
+        """True while predictions rest on what an earlier run says: reason to be careful, and none to refuse."""
+        return self._outlook.guesses(self._operation.name)
+
     def most_weight(self) -> float:
         """Return the weight of a batch that memory allows with the calls in flight that are set; inf where unknown."""
         if not self._auto:

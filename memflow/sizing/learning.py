@@ -7,7 +7,7 @@ follow is decided in `memflow.sizing.policy`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from memflow.memory.readings import MemoryReading, MemoryWindow
 from memflow.memory.state import MemoryState
@@ -49,6 +49,7 @@ class Learning:
         self._baseline = HeapBaseline(state.allocator)
         self._others_bytes: dict[str, float] = {}
         self._priors: dict[str, Prior] = {}
+        self._prior_windows: dict[str, int] = {}
         self._recalled_guard_bytes = 0.0
         self._recalled_guard_windows = 0
 
@@ -58,6 +59,7 @@ class Learning:
             self._priors.pop(operation, None)
             return
         self._priors[operation] = prior
+        self._prior_windows[operation] = 0
         self._recalled_guard_bytes = max(self._recalled_guard_bytes, guard_bytes)
         self._recalled_guard_windows = _RECALLED_GUARD_WINDOWS
 
@@ -95,7 +97,7 @@ class Learning:
             )
             self.guard_bytes = int(max(model.guard_bytes, self._recalled_guard(reading.limit_bytes)))
             if self._priors:
-                self._retire_priors()
+                self._retire_priors(loads)
         self.base_bytes = self._base(reading)
         if reading.in_use_bytes > _UNCOMFORTABLE_PCT / 100 * reading.limit_bytes:
             self.reusable_bytes = self._baseline.reusable_bytes(model, reading)
@@ -109,10 +111,13 @@ class Learning:
         self._recalled_guard_windows -= 1
         return min(self._recalled_guard_bytes, _RECALLED_GUARD_SHARE * limit_bytes)
 
-    def _retire_priors(self) -> None:
-        held = {name: each for name, each in self._priors.items() if each.holds(self._model.cost(name))}
-        if len(held) < len(self._priors):
-            self._priors = held
+    def _retire_priors(self, loads: Collection[str]) -> None:
+        for name, prior in tuple(self._priors.items()):
+            own = self._model.cost(name)
+            if own is not None and name in loads:
+                self._prior_windows[name] += 1
+            if not prior.holds(own, self._prior_windows[name]):
+                del self._priors[name]
 
     def level(self) -> int:
         """Return the level of pressure."""
@@ -142,6 +147,10 @@ class Learning:
         own = self._model.cost(operation)
         prior = self._priors.get(operation) if self._priors else None
         return own if prior is None else prior.blend(own)
+
+    def guesses(self, operation: str) -> bool:
+        """True while what an operation takes is what an earlier run says."""
+        return operation in self._priors
 
     def note(self, operation: Operation, decision: Decision) -> None:
         """Keep a decision, and log it if that is asked for."""

@@ -46,6 +46,10 @@ class Outlook(Protocol):
         """Return what an operation takes, None where nothing was learnt."""
         ...
 
+    def guesses(self, operation: str) -> bool:
+        """True while what an operation takes is what an earlier run says."""
+        ...
+
     def note(self, operation: Operation, decision: Decision) -> None:
         """Keep a decision."""
         ...

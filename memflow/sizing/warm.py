@@ -29,6 +29,7 @@ from memflow.sizing.profile import Machine, OperationProfile
 __all__ = ["Prior", "Recalled", "first_size", "going_on", "recall", "sizes_to_take"]
 
 _ENOUGH = 3
+_ENOUGH_WINDOWS = 12
 _LARGE_SHARE = 0.25
 
 
@@ -41,9 +42,15 @@ class Prior:
     call_weight: float
     """Weight of a call where it learnt it."""
 
-    def holds(self, own: MemoryCost | None) -> bool:
-        """True until this run has measured enough by itself."""
-        return own is None or own.samples < _ENOUGH
+    def holds(self, own: MemoryCost | None, windows: int = 0) -> bool:
+        """True until this run has measured enough by itself.
+
+        Args:
+            own: What it has measured.
+            windows: Windows with work in flight since it measured first. Where freed memory is used again, growth is
+                seen no more, and without an end to this a guess that is too high would stay for good.
+        """
+        return own is None or (own.samples < _ENOUGH and windows < _ENOUGH_WINDOWS)
 
     def blend(self, own: MemoryCost | None) -> MemoryCost:
         """Return what to reckon with, given what this run has measured so far."""

@@ -31,6 +31,7 @@ class FakeSizer:
     guard_bytes = 0
     base_bytes: int | None = None
     reusable_bytes = 0
+    guesses = False
 
     def __init__(self, *, batch_size: int = 4, concurrency: int = 2, bytes_each: int = 0) -> None:
         self.batch_size = batch_size
