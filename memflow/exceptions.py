@@ -12,11 +12,23 @@ carried: inside `BatchFailed`, or as the cause of `SourceFailed`.
     ├── SourceFailed                         the source raised midway; carries what was finished
     ├── ItemTimeoutError (TimeoutError)      an item or batch ran longer than `item_timeout_s`
     ├── RecordError                          a record could not be read or written
+    ├── FlightRecordError                    a flight record could not be made or read
     ├── TargetError                          a function named on the command line was not found
     ├── MemoryPressureError                  no schedule fits the memory that is left
+    ├── JournalError                         a journal cannot be used; nothing acknowledged is lost
+    │   ├── JournalLockedError               another run has it open
+    │   ├── JournalExistsError               it holds a run, and resuming was not asked for
+    │   ├── JournalMismatchError             it is of another operation or input
+    │   ├── JournalVersionError              a newer memflow wrote it
+    │   ├── JournalCorruptError              it cannot be read
+    │   ├── JournalWriteError                it cannot be written: the disk is full, read-only or failing
+    │   ├── DuplicateKeyError                two items have one key
+    │   ├── KeyFunctionError                 `key=` raised, or returned no key
+    │   └── ResultNotStorableError           a result is of a type that is not stored
     └── BatchFailed (ExceptionGroup)         the function failed; names the items
 
-Errors format themselves from values, and the message ends with what to do next.
+Errors format themselves from values, and the message ends with what to do next. The journal's are defined in
+`memflow.journal_errors`.
 """
 
 from __future__ import annotations
@@ -24,29 +36,46 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from memflow.base_error import MemflowError
+from memflow.journal_errors import (
+    DuplicateKeyError,
+    JournalCorruptError,
+    JournalError,
+    JournalExistsError,
+    JournalLockedError,
+    JournalMismatchError,
+    JournalVersionError,
+    JournalWriteError,
+    KeyFunctionError,
+    ResultNotStorableError,
+)
 from memflow.units import format_bytes
 
 __all__ = [
     "BatchFailed",
     "BatchResultError",
     "ConfigurationError",
+    "DuplicateKeyError",
+    "FlightRecordError",
     "InstallationError",
     "ItemTimeoutError",
+    "JournalCorruptError",
+    "JournalError",
+    "JournalExistsError",
+    "JournalLockedError",
+    "JournalMismatchError",
+    "JournalVersionError",
+    "JournalWriteError",
+    "KeyFunctionError",
     "MemflowError",
     "MemoryPressureError",
     "ProcessorClosedError",
     "RecordError",
+    "ResultNotStorableError",
     "SizeHintError",
     "SourceFailed",
     "TargetError",
 ]
-
-
-class MemflowError(Exception):
-    """Base of every error that memflow raises by itself. Errors can be copied, and sent to another process."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args, self.__dict__.copy())
 
 
 class ConfigurationError(MemflowError, ValueError):
@@ -140,6 +169,18 @@ class RecordError(MemflowError):
         super().__init__(f"{where}: {problem}" + (f"; {advice}" if advice else ""))
 
 
+class FlightRecordError(MemflowError):
+    """A flight record could not be made or read.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: str, problem: str, advice: str) -> None:
+        self.path = path
+        super().__init__(f"{path} {problem}; {advice}")
+
+
 class TargetError(MemflowError):
     """The function named on the command line does not exist or cannot be called."""
 
@@ -225,17 +266,12 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _restore(kind: type[MemflowError], args: tuple[Any, ...], state: dict[str, Any]) -> MemflowError:
-    """Make an error from its message and fields, past its `__init__`, which takes other arguments."""
-    error: MemflowError = kind.__new__(kind, *args)
-    error.args = args  # OSError's kind leaves it to `__init__`
-    error.__dict__.update(state)
-    return error
-
-
 def _name_items(indices: tuple[int, ...]) -> str:
     if len(indices) == 1:
         return f"item {indices[0]}"
     if not indices:
         return "an item"
-    return f"items {indices[0]} to {indices[-1]}"
+    first, last = indices[0], indices[-1]
+    if last - first >= len(indices):  # what an earlier run finished lies between them
+        return f"{len(indices)} items from {first} to {last}"
+    return f"items {first} to {last}"

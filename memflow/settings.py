@@ -69,7 +69,7 @@ class MemoryManagerSettings(_Section):
     None: only the detected limit counts. A stricter detected limit still decides."""
     sample_interval_s: PositiveSeconds = 0.05
     """Seconds between two background readings while something is in flight."""
-    boundary_interval_s: Seconds = 0.001
+    boundary_interval_s: Seconds = 0.002
     """Least seconds between two readings at batch boundaries; 0 reads at every one."""
     limit_refresh_s: PositiveSeconds = 1.0
     """Seconds after which the limit itself is looked up again, since it may move while running."""
@@ -129,10 +129,15 @@ class HeapAnalyzerSettings(_Section):
     stall_threshold_s: PositiveSeconds = 1.0
     """Seconds for which a batch must have waited for memory, with nothing of ours in flight, before that is reported;
     ten times as long while something of ours runs but neither ends nor starts."""
-    min_window_s: PositiveSeconds = 5.0
+    loop_blocked_s: PositiveSeconds = 1.0
+    """Seconds without a sign of life from which the event loop counts as blocked, where the analyzer runs by itself."""
+    min_window_s: PositiveSeconds = 3.0
     """Least seconds of history before a rate over time is judged."""
     update_interval_s: PositiveSeconds = 10.0
     """Least seconds between two updates of one issue, unless its severity rises."""
+    find_suspects: bool = True
+    """Look for who holds what grows: in a thread, for at most 1 % of the time while nothing is wrong, and 5 % while
+    growth is suspected. Where the garbage collector is off, that collects once, to tell garbage from a leak."""
     channel_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     """Events kept for each subscriber; a full channel counts its loss and tells it (`EventsDropped`)."""
 
@@ -218,6 +223,12 @@ class BatchProcessorSettings(_Section):
     cost_profile: Path | None = None
     """File in which what is learnt about operations is kept from run to run, so that the next one starts warm; made
     when there is none. One that can't be used is told and never fails a call. None: nothing is kept."""
+    max_deaths: Annotated[int, Field(ge=1)] = 3
+    """With a journal: deaths of the run at which an item was in flight, after which it is not run any more but
+    reported as `ItemFailure(kind="poison")`."""
+    journal_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    """With a journal given as a path: NORMAL loses nothing to a kill or a crash of the process, and a power cut may
+    take the last seconds with it; FULL waits for the disk at each commit, and a power cut takes nothing."""
     linger_s: PositiveSeconds | None = None
     """With a slow async source: seconds after which a batch is started though it isn't full. None: a batch waits
     until it is full or the source ends."""

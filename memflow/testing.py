@@ -1,7 +1,8 @@
 """Fakes for tests of code that uses memflow: memory that follows a script, and issue events that were gathered.
 
 Covers what a user's own tests need, without real memory being filled: `ScriptedProbe` in place of the machine,
-`make_processor` around it, `collect_events` beside the code under test. Nothing here is imported by memflow itself;
+`make_processor` around it, `collect_events` beside the code under test, `assert_no_leak` around a function that must
+not hold on to anything. Nothing here is imported by memflow itself;
 real readings are `memflow.memory.probe`'s.
 
 Example:
@@ -24,10 +25,12 @@ from typing import Any, Protocol
 import anyio
 from anyio.lowlevel import checkpoint
 
+from memflow.analysis.assertion import assert_no_leak, assert_no_leak_async
 from memflow.analysis.issues import IssueEvent
 from memflow.exceptions import ConfigurationError, MemflowError
 from memflow.memory.readings import LimitCandidate, MemoryLimit, MemoryReading
 from memflow.processing.bundle import create_memory_manager
+from memflow.processing.critical_hook import OnMemoryCritical
 from memflow.processing.guards import RetryWrapper
 from memflow.processing.processor import BatchProcessor
 from memflow.settings import (
@@ -39,7 +42,15 @@ from memflow.settings import (
 )
 from memflow.units import parse_bytes
 
-__all__ = ["IssueSource", "ScriptedProbe", "Step", "collect_events", "make_processor"]
+__all__ = [
+    "IssueSource",
+    "ScriptedProbe",
+    "Step",
+    "assert_no_leak",
+    "assert_no_leak_async",
+    "collect_events",
+    "make_processor",
+]
 
 Step = int | str | MemoryReading | Exception
 """What one reading gives: bytes in use (`104857600`, `"100MiB"`), a whole reading, or an error that it raises."""
@@ -222,6 +233,7 @@ def make_processor(
     *,
     settings: MemflowSettings | None = None,
     retry: RetryWrapper | None = None,
+    on_memory_critical: OnMemoryCritical | None = None,
     **overrides: Any,
 ) -> BatchProcessor:
     """Make a processor that shares no state with others and reads memory through `probe` alone.
@@ -231,6 +243,7 @@ def make_processor(
         settings: all sections. By default memflow's defaults (no `MEMFLOW_…` variable counts), but with a reading at
             every batch boundary, so that each takes one step of the script.
         retry: as for `BatchProcessor`.
+        on_memory_critical: as for `BatchProcessor`.
         **overrides: single fields of `BatchProcessorSettings`, such as `concurrency=4`.
 
     Raises:
@@ -244,4 +257,4 @@ def make_processor(
             batch_processor=BatchProcessorSettings(),
         )
     bundle = create_memory_manager(settings, probe=probe if probe is not None else ScriptedProbe())
-    return BatchProcessor(bundle=bundle, retry=retry, **overrides)
+    return BatchProcessor(bundle=bundle, retry=retry, on_memory_critical=on_memory_critical, **overrides)

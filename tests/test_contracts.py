@@ -53,4 +53,4 @@ def test_the_floors_are_the_design_s() -> None:
     order = ["cli", "observe", "processing", "sizing", "memory", "settings", "exceptions", "units"]
     heights = [next(i for i, line in enumerate(floors) if room in line.split()) for room in order]
     assert heights == sorted(heights)
-    assert floors[heights[3]].split(" | ") == ["sizing", "analysis", "execution"]
+    assert floors[heights[3]].split(" | ") == ["sizing", "analysis", "execution", "journal"]

@@ -29,9 +29,11 @@ from memflow.analysis.detectors import (
     near_limit,
 )
 from memflow.analysis.growth import MIN_ROWS, GrowthWindow, growth
+from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
 from memflow.analysis.trend import Series
 from memflow.cli import main
 from memflow.cli.usage import OptionParser, UsageError
+from memflow.memory.readings import MemoryReading
 from memflow.settings import MemflowSettings
 
 ROOT = Path(__file__).parent.parent
@@ -103,6 +105,14 @@ def test_every_contradiction_is_in_the_list_of_what_must_fit() -> None:
 # ---- commands ---------------------------------------------------------------------------------------------------
 
 
+COMMANDS = ["run", "doctor", "autopsy", "journal show", "journal release", "journal export"]
+
+
+def page_of(command: str) -> str:
+    """What the page says of a command; a command of a command stands one rank below."""
+    return section_of(read("commands.md"), f"{'#' * len(command.split())}# memflow {command}")
+
+
 @pytest.fixture
 def options_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[argparse.Action]]:
     """Ask the command line's own parser for the options of a command."""
@@ -115,15 +125,15 @@ def options_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[argparse
             raise UsageError("seen")
 
         monkeypatch.setattr(OptionParser, "parse_strict", stop)
-        assert main([command]) == 2
+        assert main(command.split()) == 2
         return found
 
     return ask
 
 
-@pytest.mark.parametrize("command", ["run", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_documented(command: str, options_of: Callable[[str], list[argparse.Action]]) -> None:
-    page, settings = section_of(read("commands.md"), f"## memflow {command}"), read("settings.md")
+    page, settings = page_of(command), read("settings.md")
     options = options_of(command)
     assert len(options) > 40
     missing = []
@@ -136,16 +146,16 @@ def test_every_option_is_documented(command: str, options_of: Callable[[str], li
     assert missing == []
 
 
-@pytest.mark.parametrize("command", ["run", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_no_option_is_documented_that_is_none(command: str, options_of: Callable[[str], list[argparse.Action]]) -> None:
     known = {name for option in options_of(command) for name in option.option_strings}
-    page = section_of(read("commands.md"), f"## memflow {command}")
+    page = page_of(command)
     assert set(re.findall(r"--[a-z][a-z.-]*[a-z]", page)) <= known
 
 
-@pytest.mark.parametrize("command", ["run", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_choices_are_documented(command: str, options_of: Callable[[str], list[argparse.Action]]) -> None:
-    page = section_of(read("commands.md"), f"## memflow {command}")
+    page = page_of(command)
     rows = {line.split("|")[1].strip(" `"): line for line in page.splitlines() if line.startswith("| `--")}
     choosing = [option for option in options_of(command) if "{" in str(option.metavar)]
     for option in choosing:
@@ -163,12 +173,22 @@ def test_every_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None
     )
 
 
-@pytest.mark.parametrize(("command", "model"), [("run", "RunSettings"), ("doctor", "DoctorSettings")])
+@pytest.mark.parametrize(
+    ("command", "model"),
+    [
+        ("run", "RunSettings"),
+        ("doctor", "DoctorSettings"),
+        ("autopsy", "AutopsySettings"),
+        ("journal show", "JournalShowSettings"),
+        ("journal release", "JournalReleaseSettings"),
+        ("journal export", "JournalExportSettings"),
+    ],
+)
 def test_every_exit_status_is_documented(command: str, model: str) -> None:
     """The commands' own help lists them; the tests of the command line meet each one."""
-    settings = getattr(importlib.import_module(f"memflow.cli.{command}"), model)
+    settings = getattr(importlib.import_module(f"memflow.cli.{command.replace(' ', '_')}"), model)
     said = set(re.findall(r"\b\d+\b", settings.__doc__.partition("Exit status:")[2]))
-    page = section_of(section_of(read("commands.md"), f"## memflow {command}"), "### Exit status")
+    page = section_of(page_of(command), f"{'#' * len(command.split())}## Exit status")
     assert said
     assert {line.split("|")[1].strip() for line in page.splitlines() if re.match(r"\| \d", line)} == said
 
@@ -185,14 +205,9 @@ def use_finding(detect: Callable[..., Finding | None]) -> Finding:
 def growth_finding() -> Finding:
     """Everything rises along the items: the finding with the most evidence there is."""
     rows = range(4 * MIN_ROWS)
-    live = {
-        "blocks": Series(
-            [float(n) for n in rows], [float(n) for n in rows], [1.0] * len(rows), [1e3 * n for n in rows]
-        ),
-        "native_bytes": Series(
-            [float(n) for n in rows], [float(n) for n in rows], [1.0] * len(rows), [1e6 * n for n in rows]
-        ),
-    }
+    steps = {"blocks": 1e3, "native_bytes": 1e6, "descriptors": 1.0, "tasks": 2.0, "threads": 1.0}
+    axis = [float(n) for n in rows]
+    live = {name: Series(axis, axis, [1.0] * len(rows), [step * n for n in rows]) for name, step in steps.items()}
     found = growth(GrowthWindow(live, live["native_bytes"], headroom_bytes=1e9), Thresholds())
     assert found is not None
     return found
@@ -205,19 +220,59 @@ def stall_finding() -> Finding:
     return found
 
 
-FINDINGS = {
+READING = MemoryReading(100.0, 500_000_000, 500_000_000, 999_000_000, 1_000_000_000)
+
+
+def rising(step: float, *, start: float = 1e8) -> Series:
+    axis = [float(n) for n in range(4 * MIN_ROWS)]
+    return Series(axis, axis, [1.0] * len(axis), [start + step * n for n in axis])
+
+
+def retention_finding() -> Finding | None:
+    window = GrowthWindow({"native_bytes": rising(0.0)}, rising(1e6), headroom_bytes=1e9)
+    return retention(window, 400_000_000, READING, Thresholds())
+
+
+def others_finding() -> Finding | None:
+    return unmanaged_growth(rising(1e6), READING, Thresholds())
+
+
+def beside_finding(find: Callable[[], Finding | None]) -> Finding:
+    found = find()
+    assert found is not None
+    return found
+
+
+FINDINGS: dict[memflow.IssueKind, Callable[[], Finding | None]] = {
     memflow.IssueKind.ADMISSION_STALLED: stall_finding,
     memflow.IssueKind.NEAR_LIMIT: lambda: use_finding(near_limit),
     memflow.IssueKind.HIGH_UTILIZATION: lambda: use_finding(high_utilization),
-    memflow.IssueKind.GROWTH: growth_finding,
+    memflow.IssueKind.SUSPECTED_LEAK: growth_finding,
+    memflow.IssueKind.RETENTION: lambda: beside_finding(retention_finding),
+    memflow.IssueKind.UNMANAGED_GROWTH: lambda: beside_finding(others_finding),
+    memflow.IssueKind.OOM_FORECAST: lambda: oom_forecast(growth_finding(), None, READING),
+    memflow.IssueKind.EVENT_LOOP_BLOCKED: lambda: Finding(
+        memflow.IssueKind.EVENT_LOOP_BLOCKED, memflow.Severity.WARNING, {"blocked_s": 1.0}
+    ),
 }
+LIKE_A_SUSPICION = (
+    memflow.IssueKind.LEAK,
+    memflow.IssueKind.CYCLIC_GARBAGE,
+    memflow.IssueKind.RESULTS_PILING_UP,
+)
 
 
-@pytest.mark.parametrize("kind", memflow.IssueKind)
+@pytest.mark.parametrize("kind", LIKE_A_SUSPICION)
+def test_verdicts_that_share_their_evidence_say_so(kind: memflow.IssueKind) -> None:
+    assert "Severity and evidence are the same" in section_of(read("events.md"), f"### `{kind.value}`")
+
+
+@pytest.mark.parametrize("kind", [each for each in memflow.IssueKind if each not in LIKE_A_SUSPICION])
 def test_every_issue_kind_and_its_evidence_are_documented(kind: memflow.IssueKind) -> None:
     page = read("events.md")
     entry = section_of(page, f"### `{kind.value}`")
     finding = FINDINGS[kind]()
+    assert finding is not None
     of_use = kind in (memflow.IssueKind.NEAR_LIMIT, memflow.IssueKind.HIGH_UTILIZATION)
     named = first_cells(section_of(page, "## Kinds") if of_use else entry)
     assert set(finding.evidence) <= set(named)

@@ -14,12 +14,23 @@ from memflow.exceptions import (
     BatchFailed,
     BatchResultError,
     ConfigurationError,
+    DuplicateKeyError,
+    FlightRecordError,
     InstallationError,
     ItemTimeoutError,
+    JournalCorruptError,
+    JournalError,
+    JournalExistsError,
+    JournalLockedError,
+    JournalMismatchError,
+    JournalVersionError,
+    JournalWriteError,
+    KeyFunctionError,
     MemflowError,
     MemoryPressureError,
     ProcessorClosedError,
     RecordError,
+    ResultNotStorableError,
     SizeHintError,
     SourceFailed,
     TargetError,
@@ -51,6 +62,7 @@ EXAMPLES: list[tuple[MemflowError, type[Exception], str]] = [
     (ItemTimeoutError("embed", 2.5), TimeoutError, "embed took longer than item_timeout_s=2.5; raise it"),
     (RecordError("in.csv", 3, "half a line", "mend it"), MemflowError, "in.csv:3: half a line; mend it"),
     (RecordError("in.csv", None, "is a folder"), MemflowError, "in.csv: is a folder"),
+    (FlightRecordError("run-flight", "is empty", "name it"), MemflowError, "run-flight is empty; name it"),
     (TargetError("no module"), MemflowError, "no module"),
     (
         MemoryPressureError(
@@ -65,6 +77,26 @@ EXAMPLES: list[tuple[MemflowError, type[Exception], str]] = [
         "embed needs 512 MiB and 1 GiB of 1 GiB (cgroup v2 memory.max of /app) are in use, after 60.0 s of waiting; "
         "raise the limit",
     ),
+    (JournalError("a.db", "broke", "mend it"), MemflowError, "journal a.db: broke; mend it"),
+    (
+        JournalLockedError("a.db", 7, "pod-1", "2026-01-02 03:04:05 UTC"),
+        JournalError,
+        "journal a.db: process 7 on pod-1 has had it open since 2026-01-02 03:04:05 UTC; wait for it to end",
+    ),
+    (JournalLockedError("a.db", None, "", ""), JournalError, "journal a.db: another process has it open; wait"),
+    (JournalExistsError("a.db"), JournalError, "journal a.db: it holds a run already; resume that run (resume=True"),
+    (
+        JournalMismatchError("a.db", ["keyed: the journal has True, this run False"]),
+        JournalError,
+        "journal a.db: it is of another run (keyed: the journal has True, this run False); give",
+    ),
+    (JournalVersionError("a.db", 2, 1), JournalError, "written by a newer memflow (format 2, this one reads 1)"),
+    (JournalCorruptError("a.db", "no database", "row 3"), JournalError, "it cannot be read (row 3): no database"),
+    (JournalWriteError("a.db", "disk full", "make room"), JournalError, "journal a.db: disk full; make room"),
+    (DuplicateKeyError("a.db", "k1", 3, 9), JournalError, "items 3 and 9 have the same key 'k1'; give each item a key"),
+    (KeyFunctionError("a.db", 3, KeyError("id")), JournalError, "journal a.db: key= failed for item 3 with KeyError"),
+    (ResultNotStorableError("a.db", "numpy.ndarray", 4), JournalError, "the result of item 4 holds a numpy.ndarray,"),
+    (ResultNotStorableError("a.db", "numpy.ndarray", None), JournalError, "a result holds a numpy.ndarray, which"),
 ]
 
 

@@ -288,6 +288,8 @@ def sample_for(model: type[BaseModel], name: str) -> tuple[str, Any]:
         return "80%", MemorySize("80%")
     if name == "on_error":
         return "collect", "collect"
+    if name == "journal_synchronous":
+        return "FULL", "FULL"
     kinds = [getattr(each, "__origin__", each) for each in get_args(annotation) or (annotation,)]
     return next(SAMPLES[each] for each in kinds if each in SAMPLES)
 

@@ -54,6 +54,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=_seeds, default=[1, 2, 3, 4, 5], metavar="A..B", help="default: 1..5")
     parser.add_argument("--limit", default="512MiB", help="of each group (default: %(default)s)")
     parser.add_argument("--share", type=int, default=1000, help="pieces, in per mille of the usual (default: 1000)")
+    parser.add_argument("--control", action="store_true", help="time memflow's control, which slows it a little")
     parser.add_argument("--cache", type=Path, help="keeps the best fixed settings that were found")
     return parser.parse_args(arguments)
 
@@ -76,7 +77,10 @@ def _seeds(text: str) -> list[int]:
 
 def _measure(workload: Workload, asked: argparse.Namespace, limit: int, cache: Cache) -> None:
     def run(strategy: str, seed: int, setting: int) -> Outcome:
-        return run_once(workload.name, strategy, seed=seed, limit=limit, setting=setting, share=asked.share)
+        share = asked.share // 10 if strategy == "default 10" and workload.alike else asked.share
+        return run_once(
+            workload.name, strategy, seed=seed, limit=limit, setting=setting, share=share, control=asked.control
+        )
 
     best: Best | None = None
     if set(asked.strategies) - {"memflow", "memflow hints", "memflow rough hints"} or asked.cache:
@@ -136,6 +140,10 @@ def _print_notes(strategy: str, outcomes: list[Outcome], workload: Workload) -> 
     failed = [text for each in outcomes for text in each.failed]
     if failed or workload.may_fail:
         print(f"  {strategy}: {len(failed)} pieces failed{': ' + failed[0][:200] if failed else ''}")
+    control = [100 * each.more["control_s"] / each.cpu_s for each in outcomes if each.more.get("control_s")]
+    if control:
+        walls = [100 * each.more["control_s"] / each.wall_s for each in outcomes if each.more.get("control_s")]
+        print(f"  {strategy}: control {Spread.of(control):.1f} % of CPU, {Spread.of(walls):.1f} % of one core")
     rerun = sum(each.more.get("rerun", 0) for each in outcomes)
     if rerun:
         print(f"  {strategy}: {rerun} pieces were run again")

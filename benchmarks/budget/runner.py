@@ -59,7 +59,15 @@ class Outcome:
 
 
 def run_once(
-    workload: str, strategy: str, *, seed: int, limit: int, setting: int = 10, share: int = 1000, cache: bool = True
+    workload: str,
+    strategy: str,
+    *,
+    seed: int,
+    limit: int,
+    setting: int = 10,
+    share: int = 1000,
+    cache: bool = True,
+    control: bool = False,
 ) -> Outcome:
     """Run it.
 
@@ -71,6 +79,7 @@ def run_once(
         setting: What fixed strategies are given.
         share: Share of the usual pieces in per mille.
         cache: Fill the page cache, where the workload says so.
+        control: Time memflow's control.
 
     Raises:
         NoGroup: No group can be made.
@@ -89,6 +98,7 @@ def run_once(
             "counter": str(counter),
             "idle": _IDLE,
             "cache": cache,
+            "control": control and strategy.startswith("memflow"),
         }
         environment = {
             **os.environ,

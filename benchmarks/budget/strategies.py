@@ -31,7 +31,9 @@ async def memflow(
     from memflow import BatchProcessor
 
     chance = random.Random(99)
-    rough = {id(piece): piece.size * 2.718281828 ** chance.uniform(-0.7, 0.7) for piece in pieces}
+    rough = {}
+    if hints == "rough":
+        rough = {id(piece): piece.size * 2.718281828 ** chance.uniform(-0.7, 0.7) for piece in pieces}
     hint = {"exact": lambda piece: piece.size, "rough": lambda piece: rough[id(piece)]}.get(hints)
 
     async def one(piece: Piece) -> Any:

@@ -59,6 +59,8 @@ class Workload:
     """Batches share one server."""
     may_fail: int = 0
     """Pieces that can't fit and have to fail, each by itself."""
+    alike: bool = False
+    """All pieces are the same, so that a tenth of them shows the rate of a slow strategy."""
     ladder: Sequence[int] = (1, 2, 5, 10, 20, 30, 40, 60, 90, 130, 200, 300, 400)
     """Concurrencies (or batch sizes) that the search for the best fixed setting tries."""
 
@@ -118,15 +120,21 @@ _BATCHES = {
     "ladder": (10, 20, 40, 80, 130, 180, 230, 280, 330, 380),
 }
 
+# Calls times items for 384 to 400 items in flight; fewer calls than these are slower still.
+_SIDE_BY_SIDE = tuple(
+    calls * CALLS + items
+    for calls, items in ((8, 48), (16, 24), (32, 12), (40, 10), (64, 6), (100, 4), (134, 3), (200, 2), (400, 1))
+)
+
 WORKLOADS = {
     each.name: each
     for each in (
         Workload("heavy_100ms", heavy(0.1)),
         Workload("heavy_1s", heavy(1.0)),
-        Workload("uniform_100ms", uniform(20_000, MB, 0.1)),
-        Workload("uniform_4mb", uniform(5_000, 4 * MB, 0.1)),
-        Workload("batches", uniform(40_000, MB, 0), **_BATCHES),
-        Workload("batches_serial", uniform(10_000, MB, 0), **_BATCHES, serial=True),
+        Workload("uniform_100ms", uniform(20_000, MB, 0.1), alike=True),
+        Workload("uniform_4mb", uniform(5_000, 4 * MB, 0.1), alike=True),
+        Workload("batches", uniform(120_000, MB, 0), **{**_BATCHES, "ladder": _SIDE_BY_SIDE}, alike=True),
+        Workload("batches_serial", uniform(10_000, MB, 0), **_BATCHES, serial=True, alike=True),
         Workload("step", step(30_000), **_BATCHES),
         Workload("ramp_batches", ramp(15_000, 0), **_BATCHES),
         Workload("ramp_items", ramp(3_000, 0.05)),

@@ -1,9 +1,10 @@
 """Floor 5: what is wrong with memory, how fast it gets worse, and who is told.
 
-`trend` (robust statistics, bounded histories), `detectors` and `growth` (what counts as an issue) are pure; `issues`
-holds the values, `advice` the words, `lives` opening, updating and resolving, `watch` what is kept between two looks,
-`channel` the delivery, `report` what is told on request,
-`analyzer` the `HeapAnalyzer` that joins them. Reading memory is `memflow.memory`'s.
+`trend` (robust statistics, bounded histories), `detectors`, `growth` and `others` (what counts as an issue) are pure;
+`issues` holds the values, `advice` and `advice_growth` the words, `lives` opening, updating and resolving, `watch` and
+`growth_watch` what is kept between two looks, `suspects` who holds what grows, `inquiry` when to ask that, `channel`
+the delivery, `report` what is told on request, `service` the analyzer without a processor, `assertion` the assertion
+for tests, `analyzer` the `HeapAnalyzer` that joins them. Reading memory is `memflow.memory`'s.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from memflow.analysis.issues import (
     MemoryIssue,
     MemoryStatistics,
     Severity,
+    Suspect,
 )
 
 __all__ = [
@@ -34,4 +36,5 @@ __all__ = [
     "MemoryIssue",
     "MemoryStatistics",
     "Severity",
+    "Suspect",
 ]

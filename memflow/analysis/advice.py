@@ -1,45 +1,31 @@
 """What is said about a finding: one sentence with numbers, and what to do, with numbers.
 
-Covers words only. Whether something is wrong is decided in `memflow.analysis.detectors` and `memflow.analysis.growth`;
-words must not claim more than was found: growth is a suspected leak, since a cache that still fills, or the results
-that `process` collects for its caller, look the same.
+Covers use and waiting; growth has its own words, in `memflow.analysis.advice_growth`. Whether something is wrong is
+decided in `memflow.analysis.detectors` and `memflow.analysis.growth`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
-from memflow.analysis.detectors import Finding, IssueKind, Stall, StallStep, Thresholds
-from memflow.memory.readings import AllocatorReading
+from memflow.analysis.advice_growth import (
+    Situation,
+    advise_growth,
+    advise_retained,
+    describe_growth,
+    why_growth_resolved,
+)
+from memflow.analysis.detectors import Finding, IssueKind, Stall, StallStep
 from memflow.units import format_bytes
 
 __all__ = ["Situation", "advise", "advise_stall", "describe", "describe_stall", "why_resolved"]
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What else is known when a finding is put into words."""
-
-    operation: str | None
-    """Whose work it was; None where it cannot be told."""
-    thresholds: Thresholds
-    """What is worth reporting."""
-    rss_bytes: int
-    """Resident pages of this process."""
-    limit_bytes: int
-    """The effective limit."""
-    allocator: AllocatorReading | None
-    """What the allocators last said."""
-    gc_enabled: bool
-    """True when the garbage collector runs by itself."""
-
-
 def describe(finding: Finding, situation: Situation) -> str:
     """Say what was found, in one sentence."""
-    if finding.kind is IssueKind.GROWTH:
-        return _describe_growth(finding.evidence, situation)
-    return _describe_use(finding, situation)
+    if finding.kind in (IssueKind.HIGH_UTILIZATION, IssueKind.NEAR_LIMIT):
+        return _describe_use(finding, situation)
+    return describe_growth(finding, situation)
 
 
 def _describe_use(finding: Finding, situation: Situation) -> str:
@@ -55,24 +41,11 @@ def _describe_use(finding: Finding, situation: Situation) -> str:
     )
 
 
-def _describe_growth(evidence: Mapping[str, float], situation: Situation) -> str:
-    whose = f" of {situation.operation}" if situation.operation else ""
-    seen = f"{evidence['seen_s']:.0f} s"
-    each = ""
-    if "growth_bytes_per_item" in evidence:
-        each = f" ({format_bytes(round(evidence['growth_bytes_per_item']))} an item{whose})"
-        seen += f" and {evidence['seen_items']:,.0f} items"
-    return (
-        f"live memory has grown by {evidence['growth_mb_per_min']:.1f} MB/min{each} over {seen} and does not slow "
-        "down: a suspected leak, unless it is a cache that still fills or results that are kept"
-    )
-
-
 def advise(finding: Finding, situation: Situation) -> tuple[str, ...]:
     """Say what to do about it."""
-    if finding.kind is IssueKind.GROWTH:
-        return tuple(_advise_growth(finding.evidence, situation))
-    return tuple(_advise_use(finding.evidence, situation))
+    if finding.kind in (IssueKind.HIGH_UTILIZATION, IssueKind.NEAR_LIMIT):
+        return tuple(_advise_use(finding.evidence, situation))
+    return tuple(advise_growth(finding, situation))
 
 
 def _advise_use(evidence: Mapping[str, float], situation: Situation) -> Iterator[str]:
@@ -84,7 +57,7 @@ def _advise_use(evidence: Mapping[str, float], situation: Situation) -> Iterator
             f"free {format_bytes(round(surplus))}, or raise the limit from {format_bytes(int(limit))} "
             f"to {format_bytes(round(wanted))}, to get under {leave_pct:g} %"
         )
-    yield from _advise_retained(situation)
+    yield from advise_retained(situation)
     others = in_use - situation.rss_bytes
     if others > 0.2 * limit:
         yield (
@@ -95,50 +68,11 @@ def _advise_use(evidence: Mapping[str, float], situation: Situation) -> Iterator
         yield f"let fewer items of {situation.operation} run at once: lower max_concurrency or max_batch_size"
 
 
-def _advise_retained(situation: Situation) -> Iterator[str]:
-    free = situation.allocator.native_free_bytes if situation.allocator else None
-    if free is not None and free > 0.05 * situation.limit_bytes:
-        yield (
-            f"{format_bytes(free)} are freed but still held by the allocator: MemoryManager.reclaim() hands back "
-            "what it can, and memory_manager.trim=True does so under pressure"
-        )
-
-
-def _advise_growth(evidence: Mapping[str, float], situation: Situation) -> Iterator[str]:
-    whose = situation.operation or "the work that ran"
-    minutes = evidence["minutes_to_limit"]
-    if minutes < 7 * 24 * 60:
-        yield f"at this rate the limit of {format_bytes(situation.limit_bytes)} is reached in {_duration(minutes)}"
-    if "blocks_per_min" in evidence:
-        amount = (
-            f"{evidence['blocks_per_item']:.3g} blocks an item"
-            if "blocks_per_item" in evidence
-            else f"{evidence['blocks_per_min']:,.0f} blocks a minute"
-        )
-        yield f"look for what {whose} keeps ({amount} stay): lists, dicts and caches without a bound, unfinished tasks"
-    else:
-        yield (
-            f"Python objects do not grow, the C library's heap does: look at native buffers that {whose} keeps "
-            f"({evidence['native_bytes_per_min'] / 1e6:.1f} MB/min): arrays, images, handles of C extensions"
-        )
-    yield "results that process() collects grow with the items too: stream() hands each on and keeps none"
-    if not situation.gc_enabled:
-        yield "the garbage collector is off, so cycles are never freed: call gc.enable(), or collect between batches"
-    rate = situation.thresholds.growth_mb_per_min
-    yield f"growth below {rate:g} MB/min is not reported; if this is meant, raise leak_threshold_rate={rate:g}"
-
-
-def _duration(minutes: float) -> str:
-    if minutes < 2:
-        return f"{minutes * 60:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-
-
 def why_resolved(kind: IssueKind, utilization_pct: float, situation: Situation) -> str:
     """Say why an issue is over."""
     thresholds = situation.thresholds
-    if kind is IssueKind.GROWTH:
-        return f"growth has stopped, or fallen below {thresholds.growth_mb_per_min / 2:g} MB/min: no leak, or no longer"
+    if kind not in (IssueKind.HIGH_UTILIZATION, IssueKind.NEAR_LIMIT):
+        return why_growth_resolved(kind, thresholds)
     threshold_pct = thresholds.near_pct if kind is IssueKind.NEAR_LIMIT else thresholds.high_pct
     return f"use fell to {utilization_pct:.1f} % of the limit, below {thresholds.leave_pct(threshold_pct):g} %"
 

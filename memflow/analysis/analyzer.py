@@ -10,14 +10,29 @@ from __future__ import annotations
 import gc
 import logging
 import time
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.lowlevel
+
 from memflow.analysis.advice import Situation, advise, advise_stall, describe, describe_stall, why_resolved
-from memflow.analysis.channel import EventHub, EventStream, Subscription
-from memflow.analysis.detectors import Finding, IssueKind, Stall, Thresholds, high_utilization, near_limit
+from memflow.analysis.channel import EventHub, EventStream, Subscription, current_call_soon
+from memflow.analysis.detectors import (
+    GROWTH_KINDS,
+    Finding,
+    IssueKind,
+    Severity,
+    Stall,
+    Thresholds,
+    high_utilization,
+    near_limit,
+)
+from memflow.analysis.growth_watch import GrowthWatch
+from memflow.analysis.inquiry import Inquiry
 from memflow.analysis.issues import (
     AnalysisReport,
     EventsDropped,
@@ -28,14 +43,18 @@ from memflow.analysis.issues import (
 )
 from memflow.analysis.lives import IssueLives, Words, make_issue
 from memflow.analysis.report import advice_without_issue, limits_of_judgement, make_statistics
-from memflow.analysis.watch import Change, GrowthWatch, StallWatch, UseWatch
+from memflow.analysis.service import WatchThread
+from memflow.analysis.watch import Change, StallWatch, UseWatch
 from memflow.memory.probe import default_probe
 from memflow.memory.readings import MemoryReading, MemoryWindow
+from memflow.memory.sampler import Sampler
 from memflow.memory.state import MemoryState
 from memflow.settings import HeapAnalyzerSettings, MemoryManagerSettings
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+    from typing import Self
 
 __all__ = ["AnalysisReport", "HeapAnalyzer", "MemoryStatistics"]
 
@@ -48,7 +67,8 @@ CLOCK_SLACK_S = 1.0
 class HeapAnalyzer:
     """Finds memory issues: use that stays high, nearness to the limit, growth that looks like a leak, work that waits.
 
-    It listens to its state by itself, and stops with `close()` or when nobody holds it any more.
+    It listens to its state by itself, and stops with `close()` or when nobody holds it any more. `async with` it to
+    have it read memory by itself too, in a service that runs no processor; `mark()` what is finished there.
 
     Args:
         settings: What is worth reporting.
@@ -79,14 +99,65 @@ class HeapAnalyzer:
         self._lives = IssueLives(update_interval_s=self.settings.update_interval_s, publish=self._publish)
         self._use = UseWatch(self._thresholds)
         self._stalls = StallWatch(self._thresholds)
-        self._growth = GrowthWatch(self._thresholds, self.state.allocator)
+        self._inquiry = Inquiry(enabled=self.settings.find_suspects, told=_weakly(self, HeapAnalyzer._suspects_came))
+        self._growth = GrowthWatch(self._thresholds, self.state.allocator, inquiry=self._inquiry)
+        self._grown: Finding | None = None
         self._window: MemoryWindow | None = None
         self._now_s = float("-inf")
         self._faults = 0
         self._closed = False
+        self._service: WatchThread | None = None
         self._refresh = refresh
         # Held weakly by the state, so that an analyzer nobody closed does not outlive who used it.
         self._unsubscribe = self.state.subscribe(self.observe) if watch else lambda: None
+
+    async def __aenter__(self) -> Self:
+        """Watch by itself, in a thread, until the block ends: for services that run no processor."""
+        if self._service is not None or self._closed:
+            raise RuntimeError("this analyzer is running, or was closed; make one for each `async with`")
+        await anyio.lowlevel.checkpoint()
+        if self._refresh is None:
+            self._refresh = Sampler(MemoryManagerSettings(), state=self.state).sample
+        self._service = WatchThread(
+            self._refresh,
+            call_soon=current_call_soon(),
+            blocked_s=self.settings.loop_blocked_s,
+            blocked=self._loop_blocked,
+            unblocked=self._loop_unblocked,
+            failed=self._count_fault,
+        )
+        self._refresh()
+        self._service.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._service is not None:
+            self._service.stop()
+        self.close()
+
+    def mark(self, items: int = 1, *, operation: str = "requests") -> None:
+        """Count items that are finished (requests, messages, jobs), so that growth is told for each of them.
+
+        Without marks growth is judged along time. Cheap, from any thread.
+        """
+        self.state.work.load(operation).finish(items)
+
+    def _loop_blocked(self, seconds: float, where: str) -> None:
+        finding = Finding(IssueKind.EVENT_LOOP_BLOCKED, Severity.WARNING, {"blocked_s": seconds})
+        at = f", in {where}" if where else ""
+        words = (
+            f"the event loop has given no sign of life for {seconds:.1f} s{at}",
+            ("await what waits, and run what computes in a thread: anyio.to_thread.run_sync, or a plain function",),
+        )
+        with self._lock:
+            self._lives.found(finding, operation=None, now_s=self._now_s, words=lambda _: words)
+
+    def _loop_unblocked(self, seconds: float) -> None:
+        with self._lock:
+            reason = f"the event loop answers again, after {seconds:.1f} s"
+            self._lives.resolve(IssueKind.EVENT_LOOP_BLOCKED, now_s=self._now_s, reason=reason)
 
     def observe(self, window: MemoryWindow) -> None:
         """Take in a window: cheap, never waits, never raises; from any thread.
@@ -101,7 +172,7 @@ class HeapAnalyzer:
         self._now_s = now_s
         if (
             use.busy
-            or now_s >= self._growth.next_sample_s
+            or self._growth.is_due(window)
             or reading.in_use_bytes >= use.high_share * reading.limit_bytes
             or now_s < before_s - CLOCK_SLACK_S
         ):
@@ -154,25 +225,47 @@ class HeapAnalyzer:
 
     def _changes(self, window: MemoryWindow) -> Iterator[Change]:
         yield from self._use.look(window.reading, drained=window.drained)
-        if window.reading.time_s >= self._growth.next_sample_s:
-            change = self._growth.sample(window)
-            if change is not None:
-                yield change
+        if self._growth.is_due(window):
+            yield from self._growth.sample(window)
 
     def _apply(self, change: Change, window: MemoryWindow) -> None:
         now_s = window.reading.time_s
         if isinstance(change, Finding):
             operation = self._operation(change.kind, window)
+            grows = change.kind in GROWTH_KINDS
+            if grows:
+                self._grown = change
             self._lives.found(
-                change, operation=operation, now_s=now_s, words=lambda whose: self._words(change, whose, window.reading)
+                change,
+                operation=operation,
+                now_s=now_s,
+                words=lambda whose: self._words(change, whose, window.reading),
+                suspects=self._growth.suspects if grows else (),
             )
         else:
             situation = self._situation(None, window.reading)
             reason = why_resolved(change, window.reading.utilization_pct, situation)
             self._lives.resolve(change, now_s=now_s, reason=reason)
 
+    def _suspects_came(self) -> None:
+        """Tell at once who holds what grows, in the thread that has found out."""
+        with self._lock:
+            issue, grown, window = self._lives.get(IssueKind.SUSPECTED_LEAK), self._grown, self._window
+            if issue is None or grown is None or window is None or self._closed:
+                return
+            found = self._growth.judged(grown)
+            first = not issue.suspects or found.kind is not issue.kind
+            self._lives.found(
+                found,
+                operation=issue.operation,
+                now_s=self._now_s,
+                words=lambda whose: self._words(found, whose, window.reading),
+                at_once=first,
+                suspects=self._growth.suspects,
+            )
+
     def _operation(self, kind: IssueKind, window: MemoryWindow) -> str | None:
-        if kind is IssueKind.GROWTH:
+        if kind in GROWTH_KINDS:
             return self._growth.operation(window.items_done)
         return next(iter(window.loads)) if len(window.loads) == 1 else None
 
@@ -188,6 +281,7 @@ class HeapAnalyzer:
             limit_bytes=reading.limit_bytes,
             allocator=self._growth.allocator,
             gc_enabled=gc.isenabled(),
+            suspects=self._growth.suspects,
         )
 
     def _publish(self, event: IssueEvent) -> None:
@@ -286,6 +380,18 @@ class HeapAnalyzer:
         self._closed = True
         self._unsubscribe()
         self._hub.close()
+
+
+def _weakly(analyzer: HeapAnalyzer, method: Callable[[HeapAnalyzer], None]) -> Callable[[], None]:
+    """Return what calls a method as long as the analyzer is there, and keeps it for nobody."""
+    held = weakref.ref(analyzer)
+
+    def call() -> None:
+        alive = held()
+        if alive is not None:
+            method(alive)
+
+    return call
 
 
 def _thresholds(settings: HeapAnalyzerSettings) -> Thresholds:

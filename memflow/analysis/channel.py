@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
-__all__ = ["EventHub", "EventStream", "Subscription"]
+__all__ = ["current_call_soon", "EventHub", "EventStream", "Subscription"]
 
 EventT = TypeVar("EventT")
 CallSoon = Callable[[Callable[[], Any]], Any]
@@ -39,7 +39,7 @@ class EventStream(AsyncIterator[EventT]):
         self._ended = False
         self._parked: anyio.Event | None = None
         self._lock = Lock()
-        self._call_soon = _current_call_soon()
+        self._call_soon = current_call_soon()
         for event in opening:
             self._put(event)
 
@@ -96,7 +96,7 @@ class EventStream(AsyncIterator[EventT]):
             pass
 
 
-def _current_call_soon() -> CallSoon:
+def current_call_soon() -> CallSoon:
     """Return what schedules a function on the running event loop, from any thread."""
     try:
         if asyncio.current_task() is not None:

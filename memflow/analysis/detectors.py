@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 __all__ = [
+    "GROWTH_KINDS",
     "Finding",
     "IssueKind",
     "Severity",
@@ -31,14 +32,35 @@ _BUSY_FACTOR = 10
 class IssueKind(StrEnum):
     """What is wrong."""
 
-    GROWTH = "growth"
-    """Live memory rises with the items or with time, and does not slow down: a suspected leak."""
+    SUSPECTED_LEAK = "suspected_leak"
+    """What is live (memory, descriptors, tasks, threads) rises with the items or with time, and does not slow down. A
+    cache that still fills looks the same; it is taken back when growth stops."""
+    LEAK = "leak"
+    """A suspected leak that has gone on ten times as long as it took to suspect it."""
+    CYCLIC_GARBAGE = "cyclic_garbage"
+    """Live memory rises while the garbage collector is off, and collecting found what had gathered."""
+    RESULTS_PILING_UP = "results_piling_up"
+    """Live memory rises by the results that a processor collects for its caller."""
+    RETENTION = "retention"
+    """RSS rises while live memory does not: the allocator keeps what was freed."""
+    UNMANAGED_GROWTH = "unmanaged_growth"
+    """What others hold under the same limit rises."""
+    OOM_FORECAST = "oom_forecast"
+    """At the present rate of an open issue, the limit is reached within minutes."""
     HIGH_UTILIZATION = "high_utilization"
     """Use has stayed over `high_utilization_threshold`."""
     NEAR_LIMIT = "near_limit"
     """Use has reached `near_limit_threshold`."""
+    EVENT_LOOP_BLOCKED = "event_loop_blocked"
+    """The event loop gives no sign of life: some function holds it."""
     ADMISSION_STALLED = "admission_stalled"
     """Work waits for memory, and nothing of ours that ends would make room soon."""
+
+
+GROWTH_KINDS = frozenset(
+    {IssueKind.SUSPECTED_LEAK, IssueKind.LEAK, IssueKind.CYCLIC_GARBAGE, IssueKind.RESULTS_PILING_UP}
+)
+"""Verdicts on one and the same growth: an issue keeps its id when its verdict becomes another of these."""
 
 
 class Severity(IntEnum):
@@ -78,7 +100,7 @@ class Thresholds:
     """Seconds for which use must have been high."""
     growth_mb_per_min: float = 5.0
     """Growth, in MB a minute, from which it is reported."""
-    min_window_s: float = 5.0
+    min_window_s: float = 3.0
     """Seconds of history below which growth is not judged."""
     stall_s: float = 1.0
     """Seconds without progress from which a wait for memory is reported."""

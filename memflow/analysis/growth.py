@@ -14,20 +14,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
-from memflow.analysis.trend import Series, floors, in_flight_part, mann_kendall_z, take_rows, theil_sen
+from memflow.analysis.trend import (
+    Series,
+    floors,
+    in_flight_part,
+    is_one_step,
+    mann_kendall_z,
+    take_rows,
+    theil_sen,
+    theil_sen_interval,
+)
 
-__all__ = ["MIN_GAIN", "MIN_ROWS", "GrowthWindow", "growth", "span_s", "still_growing", "unexplained_mb_per_min"]
+__all__ = [
+    "COUNTS",
+    "MIN_GAIN",
+    "MIN_ROWS",
+    "GrowthWindow",
+    "Rise",
+    "growth",
+    "has_begun",
+    "rises",
+    "span_s",
+    "still_growing",
+    "unexplained_mb_per_min",
+]
 
-FLOOR_ROWS = 4
+FLOOR_ROWS = 2
 """Rows of which a floor is the least."""
-MIN_ROWS = 18 * FLOOR_ROWS
+MIN_ROWS = 36 * FLOOR_ROWS
 """Rows below which growth is not judged."""
-MIN_GAIN: Mapping[str, float] = {"blocks": 3_000, "native_bytes": 512 * 1024}
+MIN_GAIN: Mapping[str, float] = {
+    "blocks": 3_000,
+    "native_bytes": 512 * 1024,
+    "descriptors": 20,
+    "threads": 10,
+    "tasks": 50,
+}
 """What a signal must have gained over the window, in its own unit; less is noise of caches and interning."""
 BYTES_PER_BLOCK, LEAST_BYTES_PER_BLOCK = 64, 16
 """What a block of CPython's allocator is taken to hold where RSS does not show it, and the least it can; in bytes."""
+COUNTS = ("descriptors", "threads", "tasks")
+"""Signals whose rise is reported whatever it weighs."""
 MB = 1_000_000
 """Bytes of the MB in `leak_threshold_rate`."""
 CRITICAL_MINUTES, WARNING_MINUTES = 10.0, 24 * 60.0
@@ -54,8 +84,6 @@ class _Lows:
     """Floors, the first quarter skipped."""
     by_items: bool
     """True when the items advanced, so that growth is judged along them; along time otherwise."""
-    raw: Series
-    """The samples that the floors were taken from."""
 
     @property
     def xs(self) -> Sequence[float]:
@@ -73,9 +101,19 @@ def growth(window: GrowthWindow, thresholds: Thresholds) -> Finding | None:
     """
     if span_s(window) < thresholds.min_window_s:
         return None
-    lows = _all_lows(window)
-    rising = {name: each for name, each in lows.items() if _rises(each, MIN_GAIN[name])}
+    rising = {name: each for name, each in _all_lows(window).items() if _rises(each, MIN_GAIN[name])}
+    if not rising:
+        return None
     return _growth_finding(window, rising, _lows(window.rss), thresholds.growth_mb_per_min)
+
+
+def has_begun(window: GrowthWindow) -> bool:
+    """True where something has gained a quarter of what makes it worth judging: a reason to look who holds it."""
+    for name, series in window.live.items():
+        quarter = len(series) // 4
+        if quarter and min(series.values[-quarter:]) - min(series.values[:quarter]) > MIN_GAIN[name] / 4:
+            return True
+    return False
 
 
 def still_growing(window: GrowthWindow, thresholds: Thresholds) -> Finding | None:
@@ -84,6 +122,8 @@ def still_growing(window: GrowthWindow, thresholds: Thresholds) -> Finding | Non
     Easier to satisfy than `growth`, so that an open issue does not come and go with the noise.
     """
     rising = {name: each for name, each in _all_lows(window).items() if _goes_on(each)}
+    if not rising:
+        return None
     rss = _lows(window.rss)
     newest = {name: _newest(each) for name, each in rising.items()}
     if _growth_finding(window, newest, rss and _newest(rss), thresholds.growth_mb_per_min / 2) is None:
@@ -91,13 +131,37 @@ def still_growing(window: GrowthWindow, thresholds: Thresholds) -> Finding | Non
     return _growth_finding(window, rising, rss, 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """How a signal rises with each item."""
+
+    slope: float
+    """In the signal's unit for each item."""
+    low: float
+    """The least it can be, with 95 %."""
+    high: float
+    """The most it can be, with 95 %."""
+    z: float
+    """How sure it is that it rises at all, in standard deviations (Mann-Kendall)."""
+
+
+def rises(live: Mapping[str, Series], least: Mapping[str, float]) -> dict[str, Rise]:
+    """Return the signals that rise and do not slow down, and have gained more than what is given as least."""
+    lows = {name: each for name, series in live.items() if (each := _lows(series)) is not None}
+    found = {name: each for name, each in lows.items() if _rises(each, least[name])}
+    return {
+        name: Rise(theil_sen(each.xs, each.ys), *theil_sen_interval(each.xs, each.ys), mann_kendall_z(each.ys))
+        for name, each in found.items()
+    }
+
+
 def unexplained_mb_per_min(window: GrowthWindow) -> float:
     """Return how fast RSS rises while live memory stays, in MB a minute: retention, fragmentation or own mappings.
 
     Worth a word to who asks, never an issue: it ends by itself in nearly every program.
     """
-    lows = _all_lows(window)
-    if not lows or any(_gain(each) > MIN_GAIN[name] for name, each in lows.items()):
+    lows = {name: each for name, each in _all_lows(window).items() if name not in COUNTS}
+    if any(_gain(each) > MIN_GAIN[name] for name, each in lows.items()):
         return 0.0
     return _mb_per_min(max(0.0, _steady_slope(_lows(window.rss))))
 
@@ -109,7 +173,13 @@ def span_s(window: GrowthWindow) -> float:
 
 
 def _all_lows(window: GrowthWindow) -> dict[str, _Lows]:
-    found = {name: _lows(series) for name, series in window.live.items()}
+    # Most signals hardly move, and to look at them closely would cost as much as at those that do.
+    moved = {
+        name: each
+        for name, each in window.live.items()
+        if len(each) >= MIN_ROWS and max(each.values) - min(each.values) > MIN_GAIN[name]
+    }
+    found = {name: _lows(series) for name, series in moved.items()}
     return {name: each for name, each in found.items() if each is not None}
 
 
@@ -123,23 +193,25 @@ def _lows(series: Series) -> _Lows | None:
         values = [value - share * load for value, load in zip(series.values, series.in_flight, strict=True)]
         series = Series(series.items, series.times_s, series.in_flight, values)
     lows = floors(series, FLOOR_ROWS)
-    raw = take_rows(series, range(len(series) // 4, len(series)))
-    return _Lows(take_rows(lows, range(len(lows) // 4, len(lows))), by_items, raw)
+    return _Lows(take_rows(lows, range(len(lows) // 4, len(lows))), by_items)
 
 
 def _newest(lows: _Lows) -> _Lows:
     size = len(lows.series)
-    return _Lows(take_rows(lows.series, range(size - size // 3, size)), lows.by_items, lows.raw)
+    return _Lows(take_rows(lows.series, range(size - size // 3, size)), lows.by_items)
 
 
 def _rises(lows: _Lows, min_gain: float) -> bool:
     """All tests at once: large enough, sure (overall, in the last half, in the last third), and not slowing down."""
     xs, ys = lows.xs, lows.ys
+    half, third = len(ys) // 2, len(ys) - len(ys) // 3
+    if is_one_step(xs, ys):
+        return False  # to a new level: no growth that goes on
+    # The shortest first, since what a test costs grows with the square of the length.
+    if mann_kendall_z(ys[third:]) <= 1.64 or mann_kendall_z(ys[half:]) <= 1.64 or mann_kendall_z(ys) <= 2.33:
+        return False
     slope = theil_sen(xs, ys)
     if _gain(lows, slope) <= max(min_gain, _swing(lows, slope)):
-        return False
-    half, third = len(ys) // 2, len(ys) - len(ys) // 3
-    if mann_kendall_z(ys) <= 2.33 or min(mann_kendall_z(ys[half:]), mann_kendall_z(ys[third:])) <= 1.64:
         return False
     steepest = max(theil_sen(xs[:half], ys[:half]), slope)
     return theil_sen(xs[half:], ys[half:]) >= 0.8 * steepest and theil_sen(xs[third:], ys[third:]) >= 0.8 * slope
@@ -151,13 +223,12 @@ def _gain(lows: _Lows, slope: float | None = None) -> float:
 
 
 def _swing(lows: _Lows, slope: float) -> float:
-    """How far the samples swing about their trend (their middle four fifths).
+    """How far the floors swing about their trend (their middle four fifths).
 
     What is in flight is explained only as far as its number tells; items of uneven size leave a swing, and a gain that
     is smaller than that may be no more than larger items for a while.
     """
-    xs = lows.raw.items if lows.by_items else lows.raw.times_s
-    residuals = sorted(value - slope * x for x, value in zip(xs, lows.raw.values, strict=True))
+    residuals = sorted(y - slope * x for x, y in zip(lows.xs, lows.ys, strict=True))
     tenth = len(residuals) // 10
     return residuals[-1 - tenth] - residuals[tenth]
 
@@ -179,10 +250,11 @@ def _growth_finding(
     # Blocks are counted, not weighed: RSS weighs them, unless what leaks fills up memory that was freed before. The C
     # library's heap is weighed already: what RSS gains beyond it is not live.
     certain = max(resident if blocks > 0 else 0.0, native + LEAST_BYTES_PER_BLOCK * blocks)
-    rate = _mb_per_min(certain if resident > 0 else estimate)
-    if rate <= 0 or rate < least_mb_per_min:
+    rate = max(0.0, _mb_per_min(certain if resident > 0 else estimate))
+    counted = any(name in per_s for name in COUNTS)
+    if not counted and (rate <= 0 or rate < least_mb_per_min):
         return None
-    minutes_left = max(0.0, window.headroom_bytes) / MB / rate
+    minutes_left = max(0.0, window.headroom_bytes) / MB / rate if rate > 0 else inf
     evidence = {
         "growth_mb_per_min": rate,
         "live_growth_mb_per_min": _mb_per_min(estimate),
@@ -191,7 +263,19 @@ def _growth_finding(
         "mann_kendall_z": max(mann_kendall_z(each.ys) for each in rising.values()),
     }
     evidence |= {f"{name}_per_min": 60 * slope for name, slope in per_s.items()}
-    return Finding(IssueKind.GROWTH, _growth_severity(minutes_left), evidence | _extent(rising, rate))
+    evidence |= _bounds(rising, rate)
+    severity = max(_growth_severity(minutes_left), Severity.WARNING if counted else Severity.INFO)
+    return Finding(IssueKind.SUSPECTED_LEAK, severity, evidence | _extent(rising, rate))
+
+
+def _bounds(rising: Mapping[str, _Lows], rate: float) -> dict[str, float]:
+    """Between what the rate lies with 95 %, as sure as the slope of the signal that tells best."""
+    best = max(rising.values(), key=lambda each: mann_kendall_z(each.ys))
+    slope = theil_sen(best.series.times_s, best.ys)
+    if slope <= 0:
+        return {}
+    low, high = theil_sen_interval(best.series.times_s, best.ys)
+    return {"least_mb_per_min": max(0.0, rate * low / slope), "most_mb_per_min": rate * high / slope}
 
 
 def _extent(rising: Mapping[str, _Lows], mb_per_min: float) -> dict[str, float]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from memflow.analysis.detectors import IssueKind, Severity
+from memflow.analysis.suspect import Suspect
 from memflow.units import format_bytes
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MemoryIssue",
     "MemoryStatistics",
     "Severity",
+    "Suspect",
 ]
 
 
@@ -31,7 +33,7 @@ class MemoryIssue:
     """One thing that is wrong with memory, as it was last seen."""
 
     id: str
-    """Stays the same from opening to resolving, such as "growth-embed-1"; a return gets the next number."""
+    """Stays the same from opening to resolving, such as "suspected_leak-embed-1"; a return gets the next number."""
     kind: IssueKind
     """What is wrong."""
     severity: Severity
@@ -48,6 +50,8 @@ class MemoryIssue:
     """When it was opened, in seconds of the readings' monotonic clock."""
     updated_at_s: float
     """When it was last told, in seconds of the same clock."""
+    suspects: tuple[Suspect, ...] = ()
+    """Who seems to hold what grows, the gravest first; empty where nobody was found, or nobody has looked yet."""
 
     def __str__(self) -> str:
         return f"{self.severity.name} {self.id}: {self.message}"

@@ -3,7 +3,8 @@
 Covers ids, the rate of updates and what is open now. When a finding deserves to be opened or resolved is decided in
 `memflow.analysis.analyzer`.
 
-Two rules: an issue of one kind is open once at a time; and what is open changes before its event goes out, so that a
+Two rules: an issue of one kind is open once at a time, and all verdicts on growth count as one kind, so that the issue
+keeps its id when its verdict changes; and what is open changes before its event goes out, so that a
 subscriber who comes in between is told once.
 """
 
@@ -14,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from memflow.analysis.detectors import Finding, IssueKind
+from memflow.analysis.detectors import GROWTH_KINDS, Finding, IssueKind
 from memflow.analysis.issues import IssueEvent, IssueOpened, IssueResolved, IssueUpdated, MemoryIssue
+from memflow.analysis.suspect import Suspect
 
 __all__ = ["IssueLives", "Words"]
 
@@ -39,7 +41,7 @@ class IssueLives:
 
     def get(self, kind: IssueKind) -> MemoryIssue | None:
         """Return the open issue of a kind, or None."""
-        return self._open.get(kind)
+        return self._open.get(_family(kind))
 
     def open_issues(self) -> tuple[MemoryIssue, ...]:
         """Return what is open, the gravest first."""
@@ -53,6 +55,7 @@ class IssueLives:
         now_s: float,
         words: Callable[[str | None], Words],
         at_once: bool = False,
+        suspects: tuple[Suspect, ...] = (),
     ) -> None:
         """Open an issue for a finding, or update the open one when that is due.
 
@@ -61,27 +64,34 @@ class IssueLives:
             operation: whose it is; an open issue keeps its own.
             now_s: the time, in seconds of the readings' clock.
             words: puts the finding into words for an operation; called only when something is told.
-            at_once: an update is due, whenever the last one was.
+            at_once: an update is due, whenever the last one was; so it is where the verdict has changed.
+            suspects: who seems to hold what grows.
         """
-        issue = self._open.get(finding.kind)
+        issue = self._open.get(_family(finding.kind))
         if issue is None:
             stem = "-".join([finding.kind, *([_slug(operation)] if operation else [])])
             self._numbers[stem] += 1
             opened = make_issue(finding, f"{stem}-{self._numbers[stem]}", operation, now_s, words(operation))
-            self._tell(IssueOpened(opened))
-        elif at_once or finding.severity > issue.severity or now_s - issue.updated_at_s >= self._update_interval_s:
+            self._tell(IssueOpened(replace(opened, suspects=suspects)))
+            return
+        changed = at_once or finding.severity > issue.severity or finding.kind is not issue.kind
+        if changed or now_s - issue.updated_at_s >= self._update_interval_s:
             updated = make_issue(finding, issue.id, issue.operation, now_s, words(issue.operation))
-            self._tell(IssueUpdated(replace(updated, opened_at_s=issue.opened_at_s)))
+            self._tell(IssueUpdated(replace(updated, opened_at_s=issue.opened_at_s, suspects=suspects)))
 
     def _tell(self, event: IssueOpened | IssueUpdated) -> None:
-        self._open[event.issue.kind] = event.issue
+        self._open[_family(event.issue.kind)] = event.issue
         self._publish(event)
 
     def resolve(self, kind: IssueKind, *, now_s: float, reason: str) -> None:
         """End the open issue of a kind, if there is one."""
-        issue = self._open.pop(kind, None)
+        issue = self._open.pop(_family(kind), None)
         if issue is not None:
             self._publish(IssueResolved(issue, now_s, reason))
+
+
+def _family(kind: IssueKind) -> IssueKind:
+    return IssueKind.SUSPECTED_LEAK if kind in GROWTH_KINDS else kind
 
 
 def make_issue(finding: Finding, name: str, operation: str | None, now_s: float, words: Words) -> MemoryIssue:

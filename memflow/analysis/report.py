@@ -10,8 +10,8 @@ import gc
 from collections.abc import Iterator
 
 from memflow.analysis.growth import MIN_ROWS, unexplained_mb_per_min
+from memflow.analysis.growth_watch import LOOKS_IN_A_ROW, GrowthWatch
 from memflow.analysis.issues import MemoryStatistics
-from memflow.analysis.watch import LOOKS_IN_A_ROW, GrowthWatch
 from memflow.memory.readings import AllocatorReading, MemoryReading
 
 __all__ = ["advice_without_issue", "limits_of_judgement", "make_statistics"]
@@ -68,5 +68,6 @@ def limits_of_judgement(watch: GrowthWatch, reading: MemoryReading, *, faults: i
         yield f"growth was seen in the last {watch.agreeing} looks; {LOOKS_IN_A_ROW} in a row make an issue"
     if watch.allocator is not None and watch.allocator.native_live_bytes is None:
         yield "the C library does not tell what its heap holds, so native growth shows in RSS alone and makes no issue"
+    yield from watch.inquiry.notes
     if faults:
         yield f"{faults} analyses failed; the logger memflow.analysis has the first traceback"

@@ -16,10 +16,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 
-__all__ = ["History", "Series", "correlation", "floors", "in_flight_part", "mann_kendall_z", "take_rows", "theil_sen"]
+__all__ = [
+    "History",
+    "Series",
+    "correlation",
+    "floors",
+    "in_flight_part",
+    "mann_kendall_z",
+    "is_one_step",
+    "take_rows",
+    "theil_sen",
+    "theil_sen_interval",
+]
 
 HISTORY_ROWS = 240
 """Rows that a history holds at most."""
+_LIKE_A_STEP = 0.7
+"""What a step leaves unexplained, against what a line does, below which it is the better of both."""
+_RISES_BEHIND = 0.3
+"""Share of the whole gain from which what comes behind a step rises."""
+_FEW_BEHIND = 5
+"""Rows behind a step of which nobody can tell yet whether they rise."""
 COARSEST_SAMPLES = 16
 """Samples that new rows stand for at most: more forgives slower breathing, and sees a late leak later."""
 
@@ -41,6 +58,24 @@ def theil_sen(xs: Sequence[float], ys: Sequence[float]) -> float:
         if x_later != x
     ]
     return _median(slopes) if slopes else 0.0
+
+
+def theil_sen_interval(xs: Sequence[float], ys: Sequence[float], z: float = 1.96) -> tuple[float, float]:
+    """Return the bounds of the slope that `theil_sen` estimates, 95 % by default (Sen 1968); (0.0, 0.0) without pairs.
+
+    Args:
+        xs: Positions, rising.
+        ys: Values, as many as positions.
+        z: How sure, in standard deviations of Kendall's score.
+    """
+    n = len(ys)
+    slopes = sorted((ys[j] - ys[i]) / (xs[j] - xs[i]) for i in range(n) for j in range(i + 1, n) if xs[j] != xs[i])
+    if not slopes:
+        return 0.0, 0.0
+    spread = z * sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    low = max(0, int((len(slopes) - spread) / 2))
+    high = min(len(slopes) - 1, int((len(slopes) + spread) / 2))
+    return slopes[low], slopes[high]
 
 
 def _median(values: list[float]) -> float:
@@ -65,6 +100,31 @@ def mann_kendall_z(ys: Sequence[float]) -> float:
     if score == 0 or variance <= 0:
         return 0.0
     return (score - (1 if score > 0 else -1)) / sqrt(variance)
+
+
+def is_one_step(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """True where one step to another level explains a series better than a line, and nothing rises behind it.
+
+    Args:
+        xs: Positions, rising; at least two.
+        ys: Values, as many as positions.
+    """
+    n, mean = len(ys), sum(ys) / len(ys)
+    below, explained, at = 0.0, 0.0, 0
+    for count, y in enumerate(ys[:-1], 1):
+        below += y - mean
+        by_step = below * below * n / (count * (n - count))  # of the squares about the mean
+        if by_step > explained:
+            explained, at = by_step, count
+    syy, sxx, sxy = _moments(ys, ys), _moments(xs, xs), _moments(xs, ys)
+    left_of_line = syy - (sxy * sxy / sxx if sxx > 0 else 0.0)
+    if not at or syy - explained >= _LIKE_A_STEP * left_of_line:
+        return False
+    behind = xs[at:], ys[at:]
+    across = _moments(behind[0], behind[0])
+    if n - at < _FEW_BEHIND or across <= 0:
+        return True
+    return _moments(*behind) / across * (xs[-1] - xs[at]) < _RISES_BEHIND * (max(ys) - min(ys))
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The command line: `memflow run`, `memflow doctor`.
+"""The command line: `memflow run`, `memflow doctor`, `memflow autopsy`, `memflow journal`.
 
 Covers which command is meant, help and version, loading nothing else for those. The commands are in `app`.
 """
@@ -16,17 +16,19 @@ usage: memflow COMMAND [OPTIONS]
 Run a function over any number of items as fast as the memory limit allows, and never past it.
 
 commands:
-  run TARGET   run a function over every record, file or item of an input
-  doctor       show the memory limit, where it comes from, and what this machine offers
+  run TARGET    run a function over every record, file or item of an input
+  doctor        show the memory limit, where it comes from, and what this machine offers
+  autopsy FILE  tell what killed a run, and which items are suspect
+  journal       show, release and export what a run's journal holds
 
 options:
-  -h, --help   show this text; `memflow COMMAND --help` shows a command's options
-  --version    show the version
+  -h, --help    show this text; `memflow COMMAND --help` shows a command's options
+  --version     show the version
 
 example:
   memflow run jobs:embed --input texts.jsonl --output vectors.jsonl --memory-manager.limit 80%
 """
-_COMMANDS = ("run", "doctor")
+_COMMANDS = ("run", "doctor", "autopsy", "journal")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +61,7 @@ def _refuse(command: str) -> int:
     import difflib
 
     near = difflib.get_close_matches(command, _COMMANDS, n=1)
-    known = f"the commands are {' and '.join(_COMMANDS)}"
+    known = f"the commands are {', '.join(_COMMANDS[:-1])} and {_COMMANDS[-1]}"
     problem = f"there is no command {command!r}" if command else "a command is needed"
     meant = f"; did you mean {near[0]}?" if near else f"; {known}, see memflow --help"
     print(f"memflow: {problem}{meant}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """A command from its words to its exit status.
 
 Covers what becomes of errors: a message on standard error and a status, a traceback only with `--debug`. This
-module is loaded only once a command is known; the commands are `run` and `doctor`.
+module is loaded only once a command is known; the commands are `run`, `doctor`, `autopsy` and `journal`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def call(command: str, words: Sequence[str]) -> int:
     """Call a command.
 
     Args:
-        command: "run" or "doctor".
+        command: "run", "doctor", "autopsy" or "journal".
         words: What stands behind it.
 
     Returns:
@@ -46,6 +46,14 @@ def _find(command: str) -> Callable[[Sequence[str]], int]:
         from memflow.cli.doctor import doctor
 
         return doctor
+    if command == "autopsy":
+        from memflow.cli.autopsy import autopsy
+
+        return autopsy
+    if command == "journal":
+        from memflow.cli.journal_command import journal
+
+        return journal
     from memflow.cli.run import run
 
     return run

@@ -41,7 +41,13 @@ def describe_error(error: BaseException) -> str:
 
 
 def describe_ending(
-    error: BaseException | None, *, received: Signals | None, sink: Sink, output: str, quiet: bool
+    error: BaseException | None,
+    *,
+    received: Signals | None,
+    sink: Sink,
+    output: str,
+    quiet: bool,
+    journaled: bool = False,
 ) -> str:
     """What to say of a run that did not go through, and where to go on; nothing for one that did.
 
@@ -51,19 +57,23 @@ def describe_ending(
         sink: What was written.
         output: Where to.
         quiet: Whether failed items are to be counted here, for want of a summary.
+        journaled: Whether a journal says where to go on.
     """
     if received is not None:
-        return f"interrupted by {_SIGNALS.get(received, received.name)}: {_where_to_go_on(sink, output)}"
+        return f"interrupted by {_SIGNALS.get(received, received.name)}: {_where_to_go_on(sink, output, journaled)}"
     if error is not None:
-        return f"{describe_error(error)}\n{_where_to_go_on(sink, output)}"
+        return f"{describe_error(error)}\n{_where_to_go_on(sink, output, journaled)}"
     if quiet and sink.failed:
-        return f"{format_count(sink.failed, 'item')} failed; the first is {sink.named[0]}"
+        first = f"; the first is {sink.named[0]}" if sink.named else ""
+        return f"{format_count(sink.failed, 'item')} failed{first}"
     return ""
 
 
-def _where_to_go_on(sink: Sink, output: str) -> str:
+def _where_to_go_on(sink: Sink, output: str, journaled: bool) -> str:
     where = "standard output" if output == "-" else output
     records = format_count(sink.written, "record")
+    if journaled:
+        return f"{records} went to {where}; the same command with --resume goes on behind them"
     if not sink.settled:
         return f"{records} went to {where}"
     return f"{records} went to {where}; --skip {sink.settled} and another --output go on behind them"

@@ -23,7 +23,7 @@ from memflow.cli.records import BadRecordPolicy, InputFile, RecordFormat
 from memflow.cli.usage import UsageError
 from memflow.exceptions import RecordError
 
-__all__ = ["Feed", "feed_files", "feed_function", "feed_input"]
+__all__ = ["Feed", "feed_files", "feed_function", "feed_input", "line_of"]
 
 T = TypeVar("T")
 Chunk = list[tuple[str, Any]]
@@ -108,15 +108,45 @@ class _OwnThread:
         self._pool.shutdown(wait=False)
 
 
-def feed_input(path: str, *, record_format: RecordFormat, on_bad_record: BadRecordPolicy, skip: int = 0) -> Feed:
+def feed_input(
+    path: str,
+    *,
+    record_format: RecordFormat,
+    on_bad_record: BadRecordPolicy,
+    skip: int = 0,
+    passed_lines: int = 0,
+    told_line: int = 0,
+    field: str | None = None,
+) -> Feed:
     """Records of a file, or of standard input for "-".
+
+    Args:
+        path: The file.
+        record_format: How it is to be read.
+        on_bad_record: What becomes of a record that cannot be read.
+        skip: Records to pass over first.
+        passed_lines: Lines to pass over first, unread.
+        told_line: The last line whose bad record was told in an earlier run.
+        field: The field of each record that is the item; None: the whole record.
 
     Raises:
         UsageError: The file cannot be opened.
     """
     file = InputFile(path)
     bad: list[RecordError] = []
-    reader = RecordReader(file, record_format=record_format, on_bad_record=on_bad_record, on_skip=bad.append)
+
+    def on_skip(error: RecordError) -> None:
+        if (error.line or 0) > told_line:
+            bad.append(error)
+
+    reader = RecordReader(
+        file,
+        record_format=record_format,
+        on_bad_record=on_bad_record,
+        on_skip=on_skip,
+        passed_lines=passed_lines,
+        field=field,
+    )
     feed = Feed(_read(reader, file.path), skip=skip)
     feed.input = file
     feed.bad_records = bad
@@ -204,3 +234,9 @@ class _Taker:
 def _name_item(item: object, number: int) -> str:
     """A short text names itself; anything else goes by its number."""
     return item if isinstance(item, str) and len(item) <= 200 and item.isprintable() else f"item {number}"
+
+
+def line_of(name: str) -> int:
+    """Return the line of the input that a name tells of; 0 where it tells of none."""
+    number = name.rpartition(":")[2]
+    return int(number) if number.isascii() and number.isdecimal() else 0

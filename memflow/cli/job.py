@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
 
-from memflow.cli.feed import Feed
+from memflow.cli.feed import Feed, line_of
 from memflow.cli.interrupt import Interrupts
+from memflow.cli.journaling import RunJournal
 from memflow.cli.run import RunSettings
 from memflow.cli.sink import Sink
-from memflow.exceptions import RecordError
+from memflow.exceptions import JournalError, RecordError
 from memflow.observe.snapshot import Display, IssueBoard, RunSnapshot
 from memflow.observe.summary import RunSummary
 from memflow.processing.processor import BatchProcessor
@@ -35,6 +37,7 @@ class Job:
         hint: Tells an item's size, or None.
         display: Shows the run meanwhile, or None.
         interrupts: Tells of Ctrl-C.
+        journal: Keeps what was finished, or None.
 
     Attributes:
         sink: where results go, with its counts; there once the run has begun.
@@ -54,8 +57,11 @@ class Job:
         hint: Callable[[Any], float] | None,
         display: Display | None,
         interrupts: Interrupts,
+        journal: RunJournal | None = None,
     ) -> None:
         self._settings = settings
+        self._journal = journal
+        self._results: Any = None
         self._function = function
         self._feed = feed
         self._make_sink = make_sink
@@ -65,7 +71,7 @@ class Job:
         self._board = IssueBoard()
         self._processor = BatchProcessor(settings)
         self.error: BaseException | None = None
-        self.skipped = 0
+        self.skipped = journal.written.skipped if journal is not None else 0
         feed.on_bad_record = self._skip
         feed.keep_items = settings.failures is not None
 
@@ -89,7 +95,7 @@ class Job:
         self.error = error
         try:
             self.sink.write_pending()
-        except RecordError as write_error:
+        except (RecordError, JournalError) as write_error:
             self.error = write_error
 
     async def _work_and_write(self, processor: BatchProcessor) -> None:
@@ -109,24 +115,31 @@ class Job:
     async def _work(self, processor: BatchProcessor) -> None:
         settings, sink, feed = self._settings, self.sink, self._feed
         explicit = "on_error" in settings.batch_processor.model_fields_set
-        open_stream = processor.stream_batches if settings.batched else processor.stream
+        open_stream = (
+            partial(processor.stream_batches, isolate_failures=settings.isolate_failures)
+            if settings.batched
+            else processor.stream
+        )
         async with open_stream(
             feed.items(),
             self._function,
             ordered=True,
             size_hint=self._hint,
             on_error=settings.batch_processor.on_error if explicit else "collect",
+            journal=self._journal,
+            keep_results=None if self._journal is None else True,
         ) as results:
+            self._results = results
             async for result in results:
                 name, item = feed.take_next()
-                sink.put(result, name=name, item=item)
+                sink.put(result, name=name, item=item, line=line_of(name) if self._journal is not None else 0)
                 if not sink.has_room:
                     await sink.wait_room()
 
     async def _write(self, scope: anyio.CancelScope) -> None:
         try:
             await self.sink.run()
-        except RecordError as error:
+        except (RecordError, JournalError) as error:
             self.error = error
             scope.cancel()
 
@@ -134,7 +147,12 @@ class Job:
         await self._interrupts.wait_received()
         if self._display is not None:
             self._display.close()
-        print("memflow: ending; press Ctrl-C again to end at once", file=sys.stderr)
+        grace_s = self._settings.grace_s
+        wait = f"what is in flight has {grace_s:g} s to end; " if grace_s else ""
+        print(f"memflow: ending; {wait}press Ctrl-C again to end at once", file=sys.stderr)
+        if self._results is not None and grace_s:
+            self._results.drain()
+            await anyio.sleep(grace_s)
         scope.cancel()
 
     async def _show(self, processor: BatchProcessor) -> None:

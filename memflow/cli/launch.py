@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +25,15 @@ from memflow.cli.environment import unknown_variables
 from memflow.cli.feed import Feed
 from memflow.cli.interrupt import Interrupts
 from memflow.cli.job import Job
+from memflow.cli.journaling import RunJournal, open_journal
 from memflow.cli.opening import Outputs, open_display, open_feed, open_hint, open_outputs
-from memflow.cli.record_writer import Encoder, encoder_for
+from memflow.cli.record_writer import CsvEncoder, Encoder, encoder_for
 from memflow.cli.records import format_of
 from memflow.cli.run import RunSettings
-from memflow.cli.sink import Sink
+from memflow.cli.sink import Sink, Written
 from memflow.cli.target import contain_exit, find_function
 from memflow.cli.usage import UsageError, say
-from memflow.exceptions import RecordError
+from memflow.exceptions import JournalError, RecordError
 from memflow.observe.snapshot import Display
 from memflow.observe.summary import summary_data, summary_text
 
@@ -51,8 +52,6 @@ class _Plan:
     """What runs over the items."""
     hint: Callable[[Any], float] | None
     """What tells an item's size."""
-    feed: Feed
-    """Where items come from."""
     encoder: Encoder
     """How results become records."""
 
@@ -64,12 +63,11 @@ def launch(settings: RunSettings) -> int:
             say(f"warning: {warning}")
     plan = _plan(settings)
     to_terminal = settings.output == "-" and sys.stdout.isatty()
-    with Interrupts() as interrupts, closing(plan.feed):
-        outputs = open_outputs(settings)
+    with Interrupts() as interrupts, ExitStack() as opened:
+        journal, feed, outputs = _open_all(settings, opened)
         display = open_display(settings, to_terminal=to_terminal)
-        if display is not None:
-            interrupts.on_second = display.close
-        job = _make_job(plan, outputs, display, interrupts)
+        interrupts.on_second = lambda: _before_the_end(display, journal)
+        job = _make_job(plan, feed, outputs, display, interrupts, journal)
         try:
             anyio.run(job.run, backend=settings.backend)
         except BaseException as error:
@@ -78,7 +76,7 @@ def launch(settings: RunSettings) -> int:
         finally:
             if display is not None:
                 display.close()
-        status = _finish(job, plan, outputs, interrupts)
+        status = _finish(job, outputs, interrupts, journal, settings)
     if interrupts.received is not None:
         _leave_stuck_threads(status)
     return status
@@ -93,7 +91,6 @@ def _plan(settings: RunSettings) -> _Plan:
         function=contain_exit(function),
         hint=open_hint(settings),
         encoder=encoder_for(format_of(settings.output, settings.output_format, option="--output-format")),
-        feed=open_feed(settings),
     )
 
 
@@ -104,27 +101,84 @@ def _require_trio() -> None:
         raise UsageError("--backend trio needs the package trio; pip install trio") from None
 
 
-def _make_job(plan: _Plan, outputs: Outputs, display: Display | None, interrupts: Interrupts) -> Job:
-    settings = plan.settings
+def _open_all(settings: RunSettings, opened: ExitStack) -> tuple[RunJournal | None, Feed, Outputs]:
+    """Open the journal, the input and the files, and leave nothing behind where one of them is refused."""
+    with ExitStack() as refused:
+        journal = None
+        if settings.journal is not None and os.path.exists(settings.journal):
+            journal = open_journal(settings)  # first, since it says where to go on
+            refused.callback(_give_back, journal)
+        feed = opened.enter_context(closing(open_feed(settings, journal)))
+        outputs = open_outputs(settings, journal)
+        refused.callback(outputs.discard)
+        if journal is None:
+            journal = open_journal(settings)
+        if journal is not None and journal.settled is None:
+            journal.settle(journal.first, Written(), outputs.lengths, None)
+        refused.pop_all()
+    return journal, feed, outputs
+
+
+def _give_back(journal: RunJournal | None) -> None:
+    if journal is not None:
+        journal.end(complete=journal.complete)
+
+
+def _before_the_end(display: Display | None, journal: RunJournal | None) -> None:
+    """Put things right before the process ends at once, in a signal handler."""
+    if display is not None:
+        display.close()
+    if journal is not None:
+        from memflow.journal.flight import close_all
+
+        close_all()  # whoever asked for the end is to blame, and no item
+
+
+def _make_job(
+    plan: _Plan,
+    feed: Feed,
+    outputs: Outputs,
+    display: Display | None,
+    interrupts: Interrupts,
+    journal: RunJournal | None,
+) -> Job:
+    settings, encoder = plan.settings, plan.encoder
+    if journal is not None and isinstance(encoder, CsvEncoder):
+        encoder.columns = journal.columns
+
+    def note(items: int, written: Written) -> None:
+        assert journal is not None
+        if settings.batch_processor.journal_synchronous == "FULL":
+            outputs.sync()
+        journal.settle(items, written, outputs.lengths, encoder.columns if isinstance(encoder, CsvEncoder) else None)
 
     def make_sink() -> Sink:
-        return Sink(outputs.records, encoder=plan.encoder, failures=outputs.failures, first_index=settings.skip)
+        return Sink(
+            outputs.records,
+            encoder=encoder,
+            failures=outputs.failures,
+            first_index=settings.skip if journal is None else journal.first,
+            note=None if journal is None else note,
+            before=None if journal is None else journal.written,
+        )
 
     return Job(
         settings,
         function=plan.function,
-        feed=plan.feed,
+        feed=feed,
         make_sink=make_sink,
         hint=plan.hint,
         display=display,
         interrupts=interrupts,
+        journal=journal,
     )
 
 
-def _finish(job: Job, plan: _Plan, outputs: Outputs, interrupts: Interrupts) -> int:
+def _finish(
+    job: Job, outputs: Outputs, interrupts: Interrupts, journal: RunJournal | None, settings: RunSettings
+) -> int:
     """Tell how it ended, close the files, and give the exit status."""
     summary = job.summarize()
-    settings = plan.settings
     error, received = job.error, interrupts.received
     status = exit_status(error, received=received, failed=job.sink.failed, skipped=job.skipped)
     try:
@@ -133,12 +187,24 @@ def _finish(job: Job, plan: _Plan, outputs: Outputs, interrupts: Interrupts) -> 
         outputs.close()
     except RecordError as closing_error:
         error, status = error or closing_error, status or 1
+    if journal is not None:
+        try:
+            journal.end(complete=error is None and received is None)
+        except JournalError as closing_error:
+            error, status = error or closing_error, status or 1
     if error is not None and settings.debug:
         traceback.print_exception(error)
     if not settings.quiet:
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
         print(summary_text(summary, width=width), file=sys.stderr)
-    ending = describe_ending(error, received=received, sink=job.sink, output=settings.output, quiet=settings.quiet)
+    ending = describe_ending(
+        error,
+        received=received,
+        sink=job.sink,
+        output=settings.output,
+        quiet=settings.quiet,
+        journaled=journal is not None,
+    )
     for line in ending.splitlines():
         say(line)
     return status

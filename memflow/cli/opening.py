@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memflow.cli.feed import Feed, feed_files, feed_function, feed_input
+from memflow.cli.journaling import RunJournal
 from memflow.cli.output import OutputFile, open_output
 from memflow.cli.records import format_of
 from memflow.cli.run import RunSettings
@@ -23,22 +24,32 @@ from memflow.observe.snapshot import Display
 __all__ = ["Outputs", "open_display", "open_feed", "open_hint", "open_outputs"]
 
 
-def open_feed(settings: RunSettings) -> Feed:
-    """Open where the items come from.
+def open_feed(settings: RunSettings, journal: RunJournal | None = None) -> Feed:
+    """Open where the items come from, behind what the journal says is in the output.
 
     Raises:
         UsageError: It cannot be opened, or is what the run would write to.
         TargetError: The function named by --source does not exist.
     """
+    skip = settings.skip if journal is None else journal.first
     if settings.source is not None:
-        return feed_function(find_target(settings.source), settings.source, skip=settings.skip)
+        return feed_function(find_target(settings.source), settings.source, skip=skip)
     if settings.input is None:
-        return feed_files(settings.files, skip=settings.skip)
+        return feed_files(settings.files, skip=skip)
     for option in ("output", "failures", "summary_json"):
         _refuse_same(settings.input, getattr(settings, option), f"--{option.replace('_', '-')}")
     record_format = format_of(settings.input, settings.input_format, option="--input-format")
+    passed_lines = 0
+    if journal is not None and record_format != "csv" and journal.written.line:
+        passed_lines, skip = journal.written.line, 0  # not even parsed
     return feed_input(
-        settings.input, record_format=record_format, on_bad_record=settings.on_bad_record, skip=settings.skip
+        settings.input,
+        record_format=record_format,
+        on_bad_record=settings.on_bad_record,
+        skip=skip,
+        passed_lines=passed_lines,
+        told_line=journal.written.bad_line if journal is not None else 0,
+        field=settings.input_field,
     )
 
 
@@ -76,6 +87,24 @@ class Outputs:
     summary: OutputFile | None
     """Where the summary goes."""
 
+    @property
+    def lengths(self) -> dict[str, int]:
+        """How long the files are that a resumed run goes on with, by name, in bytes."""
+        found = {"output": self.records.length}
+        return found if self.failures is None else {**found, "failures": self.failures.length}
+
+    def sync(self) -> None:
+        """Wait until the disk has those."""
+        self.records.sync()
+        if self.failures is not None:
+            self.failures.sync()
+
+    def discard(self) -> None:
+        """Close them all, and take away those that were made for nothing."""
+        for each in (self.records, self.failures, self.summary):
+            if each is not None:
+                each.discard()
+
     def close(self) -> None:
         """End them all."""
         for each in (self.records, self.failures, self.summary):
@@ -83,24 +112,38 @@ class Outputs:
                 each.close()
 
 
-def open_outputs(settings: RunSettings) -> Outputs:
+def open_outputs(settings: RunSettings, journal: RunJournal | None = None) -> Outputs:
     """Open the files that are asked for, or none: what was made before one is refused is taken away again.
+
+    Where a journal says how long they were, they are cut back to that, and gone on with.
 
     Raises:
         UsageError: One exists, or cannot be made.
     """
     with ExitStack() as made:
 
-        def open_one(path: str, option: str) -> OutputFile:
-            output = open_output(path, overwrite=settings.overwrite, option=option)
+        def open_one(path: str, option: str, name: str = "") -> OutputFile:
+            length = journal.length_of(name) if journal is not None and name else None
+            # What a run made that was killed before it noted anything is empty.
+            overwrite = settings.overwrite or (settings.resume and _is_empty(path)) or (settings.resume and not name)
+            output = open_output(
+                path, overwrite=overwrite, option=option, resumable=settings.journal is not None, length=length
+            )
             made.callback(output.discard)
             return output
 
-        failures = open_one(settings.failures, "--failures") if settings.failures else None
+        failures = open_one(settings.failures, "--failures", "failures") if settings.failures else None
         summary = open_one(settings.summary_json, "--summary-json") if settings.summary_json else None
-        records = open_one(settings.output, "--output")
+        records = open_one(settings.output, "--output", "output")
         made.pop_all()
     return Outputs(records, failures, summary)
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        return os.path.isfile(path) and os.path.getsize(path) == 0
+    except OSError:
+        return False
 
 
 def open_display(settings: RunSettings, *, to_terminal: bool) -> Display | None:

@@ -28,15 +28,26 @@ class OutputFile:
         path: What messages call it.
         compression: How the bytes are compressed.
         new: Whether the file was made for this, and may be taken away again.
+        resumable: Whether what is compressed can be gone on with after a kill: each write is whole by itself.
+        length: Bytes that are in it already.
     """
 
-    def __init__(self, file: BinaryIO, *, path: str, compression: Compression = "", new: bool = False) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        path: str,
+        compression: Compression = "",
+        new: bool = False,
+        resumable: bool = False,
+        length: int = 0,
+    ) -> None:
         self.path = path
         self._new = new
         self._file = file
         self._regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        self._whole_bytes = 0
-        self._compress, self._finish = _COMPRESSORS[compression](path)
+        self._whole_bytes = length
+        self._compress, self._finish = (_BY_THEMSELVES if resumable else _COMPRESSORS)[compression](path)
         self._failed = False
 
     def write(self, records: bytes) -> None:
@@ -46,6 +57,16 @@ class OutputFile:
             RecordError: The disk is full, the reader is gone, or the like; the file ends with a whole record.
         """
         self._write_all(self._compress(records))
+
+    @property
+    def length(self) -> int:
+        """Bytes of whole records in the file."""
+        return self._whole_bytes
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written."""
+        if self._regular:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """End the compressed stream, hand everything to the disk and close. Repeated calls do nothing."""
@@ -95,16 +116,20 @@ def _describe(error: OSError) -> str:
     return f"cannot be written: {error.strerror or error}"
 
 
-def open_output(path: str, *, overwrite: bool, option: str) -> OutputFile:
+def open_output(
+    path: str, *, overwrite: bool, option: str, resumable: bool = False, length: int | None = None
+) -> OutputFile:
     """Open a file to write, or standard output for "-".
 
     Args:
         path: Where to.
         overwrite: Whether a file that is there may be replaced. Pipes and devices are written to anyway.
         option: The option that named it, for messages.
+        resumable: Whether a later run may go on behind any write.
+        length: How long it was when an earlier run last noted so: what lies behind is cut off. None: it is new.
 
     Raises:
-        UsageError: It exists, or cannot be made.
+        UsageError: It exists, or cannot be made; or it is shorter than it was.
     """
     compression = compression_of(path)
     if compression == "zst":
@@ -112,7 +137,31 @@ def open_output(path: str, *, overwrite: bool, option: str) -> OutputFile:
     if path == "-":
         return OutputFile(_take_stdout(), path="<stdout>", compression=compression)
     new = not os.path.exists(path)
-    return OutputFile(_open_new(path, overwrite=overwrite, option=option), path=path, compression=compression, new=new)
+    file = _open_new(path, overwrite=overwrite, option=option) if length is None else _reopen(path, length, option)
+    return OutputFile(file, path=path, compression=compression, new=new, resumable=resumable, length=length or 0)
+
+
+def _reopen(path: str, length: int, option: str) -> BinaryIO:
+    """Open a file behind what is known to be whole; what a kill left of a record is cut off."""
+    try:
+        file = open(path, "r+b" if length or os.path.exists(path) else "xb", buffering=0)  # noqa: SIM115 - it is handed on
+        size = os.fstat(file.fileno()).st_size
+        if size < length:
+            file.close()
+            raise UsageError(
+                f"{option} {path} has {size:,} bytes, and the journal says that {length:,} were written; put the file "
+                "back as it was, or begin again with another --journal and --output"
+            )
+        file.truncate(length)
+        file.seek(length)
+    except FileNotFoundError:
+        raise UsageError(
+            f"{option} {path} is gone, and the journal says that {length:,} bytes were written to it; put it back, or "
+            "begin again with another --journal"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be written: {error.strerror or error}") from error
+    return file
 
 
 def _open_new(path: str, *, overwrite: bool, option: str) -> BinaryIO:
@@ -159,4 +208,20 @@ def _zstd(path: str) -> Pair:
     return (lambda data: stream.compress(data) + stream.flush(flush_block)), lambda: bytes(stream.flush())
 
 
+def _gzip_members(_path: str) -> Pair:
+    import zlib
+
+    def compress(data: bytes) -> bytes:
+        stream = zlib.compressobj(wbits=31)
+        return stream.compress(data) + stream.flush()
+
+    return compress, lambda: b""
+
+
+def _zstd_frames(path: str) -> Pair:
+    compressor: Any = load_zstandard(path).ZstdCompressor()
+    return (lambda data: bytes(compressor.compress(data))), lambda: b""
+
+
+_BY_THEMSELVES: dict[Compression, Callable[[str], Pair]] = {"": _plain, "gz": _gzip_members, "zst": _zstd_frames}
 _COMPRESSORS: dict[Compression, Callable[[str], Pair]] = {"": _plain, "gz": _gzip, "zst": _zstd}

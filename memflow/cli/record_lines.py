@@ -19,10 +19,16 @@ ADVICE = "mend it, or go on past bad records with --on-bad-record skip"
 
 
 class Lines:
-    """Lines of a file with their numbers, a block at a time; a line too long to keep is None."""
+    """Lines of a file with their numbers, a block at a time; a line too long to keep is None.
 
-    def __init__(self, file: InputFile) -> None:
+    Args:
+        file: Where the bytes come from.
+        passed: Lines to pass over first; they are counted, and not given out.
+    """
+
+    def __init__(self, file: InputFile, *, passed: int = 0) -> None:
         self._file = file
+        self._passed = passed
         self._carry: list[bytes] = []
         self._carried_bytes = 0
         self.number = 0
@@ -41,13 +47,19 @@ class Lines:
             return []
         lines: list[bytes | None] = [self._joined(), *rest[:-1]]
         self._keep(rest[-1])
-        return lines
+        return self._behind_passed(lines) if self._passed else lines
 
     def _read_last(self) -> list[bytes | None] | None:
         if not self._carried_bytes:
             return None
         self.cut = True
-        return [self._joined()]
+        return self._behind_passed([self._joined()])
+
+    def _behind_passed(self, lines: list[bytes | None]) -> list[bytes | None]:
+        passed = min(self._passed, len(lines))
+        self._passed -= passed
+        self.number += passed
+        return lines[passed:]
 
     def _keep(self, piece: bytes) -> None:
         self._carried_bytes += len(piece)

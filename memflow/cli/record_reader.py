@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from memflow.cli.record_csv import parse_csv
+from memflow.cli.record_field import pick_field
 from memflow.cli.record_lines import ADVICE, BOM, Lines, describe_encoding, too_long
 from memflow.cli.records import BadRecordPolicy, InputFile, RecordFormat
 from memflow.exceptions import RecordError
@@ -32,6 +33,8 @@ class RecordReader:
         on_bad_record: "stop" raises at the first bad record, after everything before it was given out; "skip"
             passes it to `on_skip` and goes on.
         on_skip: Told of each record that was passed over.
+        passed_lines: Lines to pass over unread; not for CSV, whose first line is needed.
+        field: The field of each record that is the item; None: the whole record.
     """
 
     def __init__(
@@ -41,11 +44,14 @@ class RecordReader:
         record_format: RecordFormat,
         on_bad_record: BadRecordPolicy = "stop",
         on_skip: Callable[[RecordError], None] | None = None,
+        passed_lines: int = 0,
+        field: str | None = None,
     ) -> None:
         self._skip = on_bad_record == "skip"
         self._on_skip = on_skip
         self._error: RecordError | None = None
-        self._chunks = _PARSERS[record_format](Lines(file), file.path)
+        chunks = _PARSERS[record_format](Lines(file, passed=passed_lines), file.path)
+        self._chunks = chunks if field is None else pick_field(chunks, field, file.path)
 
     def read_chunk(self) -> list[Entry]:
         """The next records with their line numbers; none at the end.

@@ -24,7 +24,7 @@ class RunSettings(CommandSettings):
 
     Items come from --input, --files or --source; one record for every item that succeeded goes to --output, in the
     order of the items. Exit status: 0 all went well; 1 some items failed, or the run stopped early; 2 something was
-    asked for that cannot be; 130 after Ctrl-C, 143 after SIGTERM.
+    asked for that cannot be; 130 after Ctrl-C, 143 after SIGTERM; 137 when --restart-on-kill gave up.
     """
 
     target: CliPositionalArg[str]
@@ -41,10 +41,14 @@ class RunSettings(CommandSettings):
     """Where records go, in the formats of --input; - is standard output."""
     input_format: RecordFormat | None = None
     """The format of --input, where its extension doesn't tell."""
+    input_field: str | None = None
+    """Of each record of --input, the field that is the item: with a failures file as --input, its field input."""
     output_format: RecordFormat | None = None
     """The format of --output, where its extension doesn't tell."""
     batched: bool = False
     """The function takes a list of items and returns a sequence of as many results."""
+    isolate_failures: bool = False
+    """With --batched: run a batch that failed again in halves, down to the items that fail by themselves."""
     on_bad_record: BadRecordPolicy = "stop"
     """A record that cannot be read: stop the run, or skip and count it."""
     skip: Annotated[int, Field(ge=0)] = 0
@@ -55,6 +59,15 @@ class RunSettings(CommandSettings):
     """Write every failed item to this file, as JSON Lines."""
     overwrite: bool = False
     """Replace files that exist."""
+    journal: str | None = None
+    """Keep what was finished in this file, so that the run can be resumed after any end, a kill included."""
+    resume: bool = False
+    """Go on where the journal's run ended; begin it where there is none yet. Give both in a command line that is
+    started again and again."""
+    restart_on_kill: bool = False
+    """Run in a process of its own, and start it again whenever something kills it. Needs --journal."""
+    grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
+    """Seconds for which what is in flight may go on after Ctrl-C or SIGTERM; nothing new is begun."""
     progress: Literal["auto", "live", "plain"] = "auto"
     """A live view on a terminal, plain lines otherwise; on standard error."""
     quiet: bool = False
@@ -72,6 +85,23 @@ class RunSettings(CommandSettings):
         if len(given) != 1:
             those = " and ".join(f"--{name}" for name in given) or "nothing"
             raise ValueError(f"items come from one of --input, --files and --source, and {those} was given")
+        if self.isolate_failures and not self.batched:
+            raise ValueError("--isolate-failures is about batches; give --batched, or leave it out")
+        if self.input_field is not None and self.input is None:
+            raise ValueError("--input-field picks a field of the records of --input, and --input was not given")
+        return self
+
+    @model_validator(mode="after")
+    def _journal_can_work(self) -> Self:
+        if self.journal is None:
+            for name, given in (("resume", self.resume), ("restart-on-kill", self.restart_on_kill)):
+                if given:
+                    raise ValueError(f"--{name} needs --journal FILE, which says what was finished")
+            return self
+        if self.output == "-":
+            raise ValueError("--journal needs --output FILE: what went to standard output cannot be taken back")
+        if self.input == "-":
+            raise ValueError("--journal needs an input that can be read again: give --input FILE")
         return self
 
     @property
@@ -84,6 +114,12 @@ class RunSettings(CommandSettings):
 def run(words: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     settings = parse_command(RunSettings, words, prog="memflow run")
+    if settings.restart_on_kill and settings.journal is not None:
+        from memflow.cli.restart import run_again_when_killed
+
+        rest = [word for word in words if word.partition("=")[0] != "--restart-on-kill"]
+        max_deaths = settings.batch_processor.max_deaths
+        return run_again_when_killed(rest, journal=settings.journal, max_deaths=max_deaths)
     from memflow.cli.launch import launch
 
     return launch(settings)

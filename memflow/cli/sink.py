@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from memflow.cli.record_writer import Encoder, ResultError, encode_json
 from memflow.exceptions import RecordError
 from memflow.processing.outcome import ItemFailure
 
-__all__ = ["FailedItem", "Sink"]
+__all__ = ["FailedItem", "Sink", "Written"]
 
 _PENDING_BYTES = 1 << 20
 _PAUSE_S = 0.05
@@ -49,6 +50,8 @@ class Sink:
         encoder: How a result becomes a record.
         failures: Where failed items go as JSON Lines; None counts them only.
         first_index: The index of the first item that comes, after skipped ones.
+        note: Called with what is in the files each time they were written to, in the writing thread.
+        before: What an earlier run that this one goes on with had written.
 
     Attributes:
         delivered: items that came (and skipped ones): the index of the next.
@@ -61,10 +64,20 @@ class Sink:
     """
 
     def __init__(
-        self, output: OutputFile, *, encoder: Encoder, failures: OutputFile | None = None, first_index: int = 0
+        self,
+        output: OutputFile,
+        *,
+        encoder: Encoder,
+        failures: OutputFile | None = None,
+        first_index: int = 0,
+        note: Callable[[int, Written], None] | None = None,
+        before: Written | None = None,
     ) -> None:
         self.delivered = self.settled = first_index
-        self.succeeded = self.failed = self.written = 0
+        self.written = 0
+        self._note = note
+        self._so_far = before if before is not None else Written()
+        self.succeeded, self.failed = self._so_far.succeeded, self._so_far.failed
         self.named: list[FailedItem] = []
         self.written_all = anyio.Event()
         self._output = output
@@ -78,29 +91,31 @@ class Sink:
         self._hurry = anyio.Event()
         self._finished = False
 
-    def put(self, result: Any, *, name: str, item: Any) -> None:
+    def put(self, result: Any, *, name: str, item: Any, line: int = 0) -> None:
         """Take the next result, or the failure in its place; never waits.
 
         Args:
             result: What the function returned, or an `ItemFailure`.
             name: Which item it was, for people.
             item: The item itself, for the failures file.
+            line: The line of the input that it came from; 0 where it came from none.
         """
         if isinstance(result, ItemFailure):
             report = self._fail(name, item, result.error_type, result.message, result.attempts)
-            self._append(_Entry(report, items=1))
+            self._append(_Entry(report, items=1, line_number=line))
         else:
             try:
-                self._append(_Entry(self._encoder(result), items=1, is_record=True))
+                self._append(_Entry(self._encoder(result), items=1, is_record=True, line_number=line))
                 self.succeeded += 1
             except ResultError as error:
-                self._append(_Entry(self._fail(name, item, type(error).__name__, str(error), 1), items=1))
+                report = self._fail(name, item, type(error).__name__, str(error), 1)
+                self._append(_Entry(report, items=1, line_number=line))
         self.delivered += 1
 
     def report_bad_record(self, error: RecordError) -> None:
         """Note a record that was passed over in the failures file."""
-        report = {"index": None, "error_type": "RecordError", "message": str(error), "attempts": 0, "input": None}
-        self._append(_Entry(encode_json(report), items=0))
+        report = {"index": None, "error_type": "RecordError", "message": str(error), "attempts": 0}
+        self._append(_Entry(encode_json(report), items=0, line_number=error.line or 0))
 
     @property
     def has_room(self) -> bool:
@@ -162,6 +177,9 @@ class Sink:
                 self._output.write(b"".join(records))
             self.written += len(records)
             self.settled += sum(each.items for each in entries)
+            self._so_far = self._so_far.with_entries(entries)
+            if self._note is not None and entries:
+                self._note(self.settled, self._so_far)
             return sum(len(each.line) for each in entries)
 
     def _fail(self, name: str, item: Any, error_type: str, message: str, attempts: int) -> bytes:
@@ -184,6 +202,35 @@ class Sink:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What has become of the items whose records are in the files."""
+
+    succeeded: int = 0
+    """Records."""
+    failed: int = 0
+    """Failed items."""
+    skipped: int = 0
+    """Bad records that were passed over."""
+    line: int = 0
+    """The line of the input that the last item came from."""
+    bad_line: int = 0
+    """The last line of the input that was reported as a bad record."""
+
+    def with_entries(self, entries: Sequence[_Entry]) -> Written:
+        """Return the same after more was written."""
+        items = [each for each in entries if each.items]
+        bad = [each for each in entries if not each.items]
+        records = sum(each.is_record for each in items)
+        return Written(
+            self.succeeded + records,
+            self.failed + len(items) - records,
+            self.skipped + len(bad),
+            items[-1].line_number if items else self.line,
+            max([self.bad_line, *(each.line_number for each in bad)]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """A line on its way to a file."""
 
@@ -193,3 +240,5 @@ class _Entry:
     """Items that are settled once it is written: 1, or 0 for a bad record."""
     is_record: bool = False
     """True for the output, False for the failures file."""
+    line_number: int = 0
+    """The line of the input that it is about; 0 where there is none."""

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["OptionParser", "UsageError", "as_typed", "explain", "nearest", "say"]
 
+_ARGUMENTS = {
+    "memflow run": " TARGET",
+    "memflow autopsy": " FILE",
+    "memflow journal show": " PATH",
+    "memflow journal release": " PATH all|error|poison|POSITION|KEY ...",
+    "memflow journal export": " PATH",
+}
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
 
 
@@ -39,7 +46,7 @@ class OptionParser(argparse.ArgumentParser):
     def __init__(self, *, prog: str, description: str | None) -> None:
         super().__init__(
             prog=prog,
-            usage=f"{prog} [OPTIONS] TARGET" if prog.endswith("run") else f"{prog} [OPTIONS]",
+            usage=f"{prog} [OPTIONS]{_ARGUMENTS.get(prog, '')}",
             description=description,
             allow_abbrev=False,
             formatter_class=_HelpFormatter,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from memflow.memory.procfs import read_number, try_read
 
-__all__ = ["Group", "GroupChain", "find_groups", "stat_field"]
+__all__ = ["Group", "GroupChain", "droppable_bytes", "find_groups", "stat_field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Group:
     """Its path as the kernel names it, or that of its directory where the kernel hides it."""
     directory: Path
     """Where its files are."""
-    inactive_key: bytes = b"inactive_file"
-    """The line of memory.stat that holds the page cache that the kernel can drop at once."""
+    prefix: bytes = b""
+    """What the lines of memory.stat begin with that count its children too."""
 
     @property
     def limit_names(self) -> tuple[str, ...]:
@@ -51,15 +51,16 @@ class Group:
         return self.directory / "memory.stat"
 
     def read_working_set(self) -> tuple[int | None, str]:
-        """Use less inactive page cache, in bytes, and a note; None where use is not readable."""
+        """Use less the page cache that the kernel can drop, in bytes, and a note; None where use is not readable."""
         usage, note = read_number(self.usage_path)
         if usage is None:
             return None, f"{self.usage_path.name}: {note}"
         data, note = try_read(self.stat_path)
-        inactive = stat_field(data, self.inactive_key) if data is not None else None
-        if inactive is None:
-            return usage, f"page cache is counted as use (memory.stat: {note or 'no ' + self.inactive_key.decode()})"
-        return max(0, usage - inactive), ""
+        droppable = droppable_bytes(data, self.prefix) if data is not None else None
+        if droppable is None:
+            missing = f"no {self.prefix.decode()}inactive_file"
+            return usage, f"page cache is counted as use (memory.stat: {note or missing})"
+        return max(0, usage - droppable), ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,32 @@ class _Mount:
     """The group that is seen at the mount point."""
     point: str
     """Where it is mounted."""
+
+
+def droppable_bytes(data: bytes, prefix: bytes = b"") -> int | None:
+    """Return the page cache that the kernel drops before it kills, from memory.stat; None where that doesn't tell.
+
+    All that is inactive; and of the active cache what is neither mapped into processes (programs and their libraries,
+    which would be read again at once) nor waiting to be written. A file read twice is active cache, and counting that
+    as use would stop a job that has read its own input (ray #35989).
+
+    Args:
+        data: The text of memory.stat.
+        prefix: What its lines begin with that count children too: "total_" in version 1, nothing in version 2.
+    """
+    inactive = stat_field(data, prefix + b"inactive_file")
+    if inactive is None:
+        return None
+    active = stat_field(data, prefix + b"active_file") or 0
+    kept = 0
+    for name, older in ((b"file_mapped", b"mapped_file"), (b"file_dirty", b"dirty"), (b"file_writeback", b"writeback")):
+        found = stat_field(data, name)
+        if found is None:
+            found = stat_field(data, prefix + older)
+        if found is None:
+            return inactive
+        kept += found
+    return max(inactive, inactive + active - kept)
 
 
 def stat_field(data: bytes, key: bytes) -> int | None:
@@ -204,7 +231,7 @@ def _ancestry(root: Path, version: int, mount: _Mount, below: str) -> Iterator[G
 def _group(version: int, path: str, directory: Path) -> Group:
     if version == 2 or not _counts_children(directory):
         return Group(version, path, directory)
-    return Group(version, path, directory, b"total_inactive_file")
+    return Group(version, path, directory, b"total_")
 
 
 def _counts_children(directory: Path) -> bool:
@@ -215,7 +242,7 @@ def _counts_children(directory: Path) -> bool:
 def _counted(groups: list[Group], note: str) -> GroupChain:
     """Cut the chain at the first ancestor that is not charged for its children, since it bounds only itself."""
     for index, group in enumerate(groups[1:], 1):
-        if group.version == 1 and group.inactive_key == b"inactive_file":
+        if group.version == 1 and not group.prefix:
             cut = f"{group.path} does not count its children (memory.use_hierarchy is 0)"
             return GroupChain(tuple(groups[:index]), "; ".join(filter(None, (note, cut))))
     return GroupChain(tuple(groups), note)

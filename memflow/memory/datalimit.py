@@ -8,6 +8,11 @@ A limit set once would fail soon: libraries reserve address space that they neve
 Why readings at ticks suffice: as long as nobody else takes memory, a bound of address space set once stays right, since
 what is freed lowers both. Only what others take, and what was reserved and is touched later, calls for moves.
 
+A heap that was trimmed gave its pages back and kept its addresses. Blocks that fit into such holes fill them without
+asking for address space, in the end: glibc, refused by the kernel, opens another arena, and once that is refused too it
+goes back to the holes of the first. So holes count as filled; what does not fit into them has what is left beside. For
+one item alone they are plugged (`memflow.memory.plugs`), and it has all there is.
+
 Stacks of threads are address space too, megabytes each, and hardly touched: they are counted apart.
 
 Not covered: memory that is no private data (shared mappings, page cache, the stack), and systems other than Linux.
@@ -25,23 +30,30 @@ from collections import deque
 from threading import Lock
 from typing import Any
 
+from memflow.memory.allocator import read_allocator
+from memflow.memory.holes import Holes
+from memflow.memory.plugs import Plugs
+
 __all__ = ["DataLimit", "data_limit_bytes", "original_data_limit"]
 
 _SHARE = 0.93
-_LAST_SHARE = 0.985
+_LAST_SHARE = 0.95
 _LEAST_BYTES = 8 << 20
 _LEAST_SHARE = 0.03
 _LAST_BYTES = 1 << 20
 _STEP_BYTES = 1 << 20
 _MEMORY_S = 2.0
 _USUAL_STACK_BYTES = 2 << 20
+_WORTH_PLUGGING_BYTES = 4 << 20
+_RESIDENT_TOO_BYTES = 32 << 20
+_FIRST_STEPS_BYTES = 4 << 20
 
 
-def data_limit_bytes(*, rss_bytes: int, untouched_bytes: int, in_use_bytes: int, limit_bytes: int) -> int:
+def data_limit_bytes(*, private_bytes: int, untouched_bytes: int, in_use_bytes: int, limit_bytes: int) -> int:
     """Return where private writable address space must end so that use stays below the memory limit. Pure.
 
     Args:
-        rss_bytes: Resident pages of this process.
+        private_bytes: Resident pages of this process that no file backs.
         untouched_bytes: Address space above them that is taken to stay untouched: the least seen lately. Whatever
             exceeds it was reserved just now and will be touched, so it takes room already.
         in_use_bytes: What counts against the memory limit.
@@ -49,11 +61,11 @@ def data_limit_bytes(*, rss_bytes: int, untouched_bytes: int, in_use_bytes: int,
 
     Returns:
         Bytes of address space. There is always a little room, so that the program itself can go on (3 % of the limit,
-        at most 8 MiB), which shrinks to 1 MiB as use comes within 1.5 % of the limit.
+        at most 8 MiB), which shrinks to 1 MiB as use comes within 5 % of the limit.
     """
     room = _SHARE * limit_bytes - in_use_bytes
     least = min(_LEAST_BYTES, _LEAST_SHARE * limit_bytes, max(_LAST_BYTES, _LAST_SHARE * limit_bytes - in_use_bytes))
-    return int(rss_bytes + untouched_bytes + max(room, least))
+    return int(private_bytes + untouched_bytes + max(room, least))
 
 
 class DataLimit:
@@ -73,6 +85,8 @@ class DataLimit:
         self._threads_before = self._expected_threads = 0
         self._set_bytes = 0
         self._least_untouched: deque[tuple[float, int]] = deque()
+        self._holes: Holes | None = None
+        self._plugs = Plugs()
 
     @property
     def active(self) -> bool:
@@ -91,6 +105,7 @@ class DataLimit:
                 except OSError:
                     self._statm_fd = -1
                 self._least_untouched.clear()
+                self._holes = None
                 self._set_bytes = 0
                 self._threads_before = threading.active_count()
 
@@ -107,6 +122,7 @@ class DataLimit:
             self._holds -= 1
             if not self._holds:
                 self._expected_threads = 0
+                self._plugs.release()
                 self._let_go()
 
     def move(self, *, rss_bytes: int, in_use_bytes: int, limit_bytes: int, now_s: float) -> None:
@@ -119,24 +135,59 @@ class DataLimit:
             except OSError:
                 self._let_go()
                 return
-            resident, data = int(fields[1]) * self._page_bytes, int(fields[5]) * self._page_bytes
+            resident, shared, data = (int(fields[each]) * self._page_bytes for each in (1, 2, 5))
+            private = resident - shared  # libraries' pages are no data
             threads = threading.active_count()
             expected = max(threads, self._threads_before + self._expected_threads)
-            gap = max(0, data - resident - threads * self._stack_bytes)
-            untouched = expected * self._stack_bytes + self._untouched(gap, now_s)
+            gap = max(0, data - private - threads * self._stack_bytes)
+            holes = self._count_holes(private, data, gap)
             target = data_limit_bytes(
-                rss_bytes=resident,
-                untouched_bytes=untouched,
-                in_use_bytes=in_use_bytes + resident - rss_bytes,
+                private_bytes=private,
+                untouched_bytes=expected * self._stack_bytes + holes + self._untouched(gap - holes, now_s),
+                in_use_bytes=in_use_bytes + resident - rss_bytes + max(0, holes - self._plugs.bytes),
                 limit_bytes=limit_bytes,
             )
             if abs(target - self._set_bytes) >= _STEP_BYTES:
                 self._set(target)
 
-    def trimmed(self) -> None:
-        """Take note that freed heap was handed back: what is untouched now will mostly stay so."""
+    def allows_thread(self) -> bool:
+        """True where a new thread finds room for its stack and its first steps.
+
+        One that doesn't may leave who started it waiting for ever: `Thread.start` waits for a word from it.
+        """
         with self._lock:
-            self._least_untouched.clear()
+            if self._statm_fd < 0 or not self._set_bytes:
+                return True
+            try:
+                data_bytes = int(os.pread(self._statm_fd, 128, 0).split()[5]) * self._page_bytes
+            except OSError:
+                return True
+            return self._set_bytes - data_bytes >= self._stack_bytes + _FIRST_STEPS_BYTES
+
+    def plug(self) -> None:
+        """Take the holes for as long as one item runs alone; ask for a move afterwards, and for `unplug`."""
+        with self._lock:
+            if self._statm_fd >= 0 and self._holes is not None and self._holes.bytes >= _WORTH_PLUGGING_BYTES:
+                self._plugs.take(self._stop_growth, most_bytes=self._holes.bytes + _RESIDENT_TOO_BYTES)
+
+    def unplug(self) -> None:
+        """Give the holes back; ask for a move afterwards."""
+        with self._lock:
+            self._plugs.release()
+
+    def _stop_growth(self) -> bool:
+        try:
+            fields = os.pread(self._statm_fd, 128, 0).split()
+        except OSError:
+            return False
+        self._set(int(fields[5]) * self._page_bytes)  # and the stack, which the limit does not count: little
+        return self.active
+
+    def _count_holes(self, private_bytes: int, data_bytes: int, gap_bytes: int) -> int:
+        if self._holes is None:
+            # What the heap has free is no more than its holes, whoever made them.
+            self._holes = Holes(min(gap_bytes, read_allocator().native_free_bytes or 0))
+        return min(gap_bytes, self._holes.add(resident_bytes=private_bytes, data_bytes=data_bytes))
 
     def _untouched(self, gap_bytes: int, now_s: float) -> int:
         """Return the least gap between address space and resident pages of the last seconds."""

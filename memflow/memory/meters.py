@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from memflow.memory.cgroup import stat_field
+from memflow.memory.cgroup import droppable_bytes
 from memflow.memory.limit import Resolution
 from memflow.memory.peaks import PeakLedger
 from memflow.memory.procfs import kib_field
@@ -137,10 +137,10 @@ class _GroupMeter:
         assert group is not None
         assert limit_path is not None
         self._share, self._ram = bound.share, resolution.ram_bytes
-        self._key = group.inactive_key
+        self._prefix = group.prefix
         self._limit = resolution.limit.limit_bytes
         self._limit_text = b""
-        self._inactive = self._last_use = 0
+        self._droppable = self._last_use = 0
         self._last_rss = -1
         self._fds: list[int] = []
         try:
@@ -158,17 +158,17 @@ class _GroupMeter:
         if boundary and self._last_rss >= 0:
             # In a group filled up with page cache, usage stands still while the kernel drops cache for new pages:
             # what this process gained is in use all the same.
-            in_use = max(usage - self._inactive, self._last_use + rss_bytes - self._last_rss)
+            in_use = max(usage - self._droppable, self._last_use + rss_bytes - self._last_rss)
             return in_use, self._limit
-        self._inactive = self._read_inactive()
+        self._droppable = self._read_droppable()
         self._limit = self._read_limit()
-        self._last_use, self._last_rss = max(0, usage - self._inactive), rss_bytes
+        self._last_use, self._last_rss = max(0, usage - self._droppable), rss_bytes
         return self._last_use, self._limit
 
-    def _read_inactive(self) -> int:
+    def _read_droppable(self) -> int:
         if len(self._fds) < 3:
             return 0
-        return stat_field(os.pread(self._fds[2], _STAT_SIZE, 0), self._key) or 0
+        return droppable_bytes(os.pread(self._fds[2], _STAT_SIZE, 0), self._prefix) or 0
 
     def _read_limit(self) -> int:
         text = os.pread(self._limit_fd, 32, 0)

@@ -1,7 +1,7 @@
 """Takes readings: the only writer of a `MemoryState`.
 
 Covers when to read (at batch boundaries, and every interval while something is in flight) and the automatic
-reclaim that a reading may call for. How to read is `memflow.memory.probe`'s.
+reclaim that a reading may call for. How to read is `memflow.memory.probe`'s; what the heap keeps, `retained`'s.
 
 The sampler belongs to the calls in flight: each call lends its task group (`attached`), one of them hosts the
 ticking task, and when that call ends another takes over. After the last one nothing runs.
@@ -19,13 +19,12 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from memflow.memory.allocator import MMAP_THRESHOLD, mmap_threshold_is_set, pin_mmap_threshold, trim
 from memflow.memory.datalimit import DataLimit
 from memflow.memory.pressure import PressureGauge, PressureLevel
 from memflow.memory.probe import MemoryProbe, default_probe
 from memflow.memory.readings import MemoryReading, MemoryWindow
 from memflow.memory.reclaim import ReclaimResult, ReclaimSchedule, collect_and_trim
-from memflow.memory.retention import Retention
+from memflow.memory.retained import NEAR_PCT, Retained, limit_kills
 from memflow.memory.state import MemoryState
 from memflow.settings import MemoryManagerSettings
 
@@ -33,11 +32,10 @@ __all__ = ["Sampler"]
 
 _log = logging.getLogger("memflow.memory")
 
-_KILLING = ("cgroup", "setting")
-_NEAR_PCT = 50.0
-_LARGE_SHARE = 0.05
 _TRIM_INTERVAL_S = 0.25
-_RESCUE_INTERVAL_S = 0.01
+_SAMPLE_SHARE = 0.01
+_SAMPLE_SMOOTHING = 0.1
+_MOST_SAMPLE_S = 0.0001  # longer ones waited for the interpreter, or trimmed
 
 
 class Sampler:
@@ -62,6 +60,7 @@ class Sampler:
         self.state = state if state is not None else MemoryState(history_size=self.settings.history_size)
         self.reclaims = 0
         self.reclaimed_bytes = 0
+        self.reclaim_s = 0.0
         self._probe = probe
         self._own_probe = probe is None
         self._clock = clock
@@ -78,11 +77,9 @@ class Sampler:
         )
         # A probe of somebody's own may tell of another process, or of none.
         self._data_limit = DataLimit() if self.settings.data_limit and probe is None else None
-        self._retention = Retention()
-        self._next_trim_s = self._next_rescue_s = float("-inf")
-        self._left_bytes = 0
-        self._pin_soon = False
-        self._may_pin = self.settings.pin_mmap_threshold and probe is None
+        self._retained = Retained(self.settings, self.state, clock, may_pin=probe is None)
+        self._next_trim_s = float("-inf")
+        self._sample_s = 0.0
         self._hosts: dict[int, list[_Host]] = {}
         self._next_boundary_s = float("-inf")
         self._next_limit_s = float("-inf")
@@ -102,7 +99,7 @@ class Sampler:
             boundary: reuse the slow parts of the last full reading.
         """
         with self._lock:
-            now_s = self._clock()
+            now_s, began_s = self._clock(), time.perf_counter()
             state, probe = self.state, self.probe
             if now_s >= self._next_limit_s or state.limit is None:
                 state.limit = probe.limit(now_s)
@@ -117,23 +114,33 @@ class Sampler:
                 work.items_done(),
                 work.drained,
             )
-            self._next_boundary_s = now_s + self.settings.boundary_interval_s
             level = self._gauge.update(reading.utilization_pct, now_s)
             if level is not state.level and self.settings.debug:
                 _log.debug("level %s -> %s at %.1f %% of the limit", state.level, level, reading.utilization_pct)
-            if not boundary or reading.utilization_pct >= _NEAR_PCT:
+            if not boundary or reading.utilization_pct >= NEAR_PCT:
                 self._bound_data(reading)
-            if not boundary:
-                self._pin_if_due()
-                self._watch_retention(reading)
-            if reading.utilization_pct >= self.settings.stop_pct:
-                self._give_back(reading)
+            if before is None:
+                self._retained.begin(reading)
+            if self._hosts and not boundary:
+                self._retained.watch(reading)
+            short = self._hosts and reading.utilization_pct >= self.settings.stop_pct
+            if short and self._retained.give_back(reading):
+                self._bound_data(reading)  # while it is known which of the addresses are holes
             state.accept(window, level)
+            self._next_boundary_s = now_s + self._spacing_s(time.perf_counter() - began_s, level)
         return reading
 
+    def _spacing_s(self, spent_s: float, level: PressureLevel) -> float:
+        """Return when a boundary may be read again: short of the last level, readings may cost 1 % of the time."""
+        interval_s = self.settings.boundary_interval_s
+        if not interval_s or level is PressureLevel.STOP or not self._own_probe:
+            return interval_s
+        self._sample_s += _SAMPLE_SMOOTHING * (min(_MOST_SAMPLE_S, spent_s) - self._sample_s)
+        return max(interval_s, self._sample_s / _SAMPLE_SHARE)
+
     def _bound_data(self, reading: MemoryReading) -> None:
-        limit, data_limit = self.state.limit, self._data_limit
-        if data_limit is not None and limit is not None and limit.kind in _KILLING:
+        data_limit = self._data_limit
+        if data_limit is not None and limit_kills(self.state):
             data_limit.move(
                 rss_bytes=reading.rss_bytes,
                 in_use_bytes=reading.in_use_bytes,
@@ -141,71 +148,29 @@ class Sampler:
                 now_s=reading.time_s,
             )
 
-    def _watch_retention(self, reading: MemoryReading) -> None:
-        """Pin glibc's mmap threshold, once, when memory is short and freed blocks keep a good part of it."""
-        if reading.utilization_pct < _NEAR_PCT or not self._hosts:
-            return
-        limit, free = self.state.limit, self.state.allocator().native_free_bytes
-        if limit is None or free is None or limit.kind not in _KILLING:
-            return
-        self._retention.add(free, reading.time_s)
-        self._left_bytes = min(self._left_bytes, free)
-        if self._retention.is_large(reading.limit_bytes, reading.time_s):
-            self._pin()
-
-    def _give_back(self, reading: MemoryReading) -> None:
-        """Trim here and now: at the last level, what the heap keeps is what somebody else is about to be killed for.
-
-        Takes 44 ms a GB given back, and is tried again each time as much was freed once more.
-        """
-        limit = self.state.limit
-        if not self._hosts or limit is None or limit.kind not in _KILLING or reading.time_s < self._next_rescue_s:
-            return
-        free = self.state.allocator().native_free_bytes or 0
-        if not self.settings.trim or free - self._left_bytes < _LARGE_SHARE * reading.limit_bytes:
-            return
-        self._next_rescue_s = reading.time_s + _RESCUE_INTERVAL_S
-        self._pin()
-        trim()
-        # Pages that were given back count as free for ever after.
-        self._left_bytes = self.state.allocator().native_free_bytes or 0
-
     def expect_retention(self) -> None:
-        """Pin the mmap threshold as soon as the limit is known, not only once freed blocks are seen to be kept.
+        """Keep as little of what is freed as can be, from now on; see `Retained.expect`."""
+        self._retained.expect()
 
-        Each thread allocates from an arena of its own, and glibc never trims an arena's top: what threads have freed is
-        gone for all others. And where an allocation has failed, there is no time to look on.
-        """
-        self._pin_soon = True
-        self._pin_if_due()
+    def plug_holes(self) -> None:
+        """Leave one item that is about to run alone all the room there is; `unplug_holes` once it has ended."""
+        data_limit, reading = self._data_limit, self.state.reading
+        if data_limit is not None and reading is not None:
+            data_limit.plug()
+            self._bound_data(reading)
+
+    def unplug_holes(self) -> None:
+        """Go back to a bound that reckons with holes."""
+        data_limit, reading = self._data_limit, self.state.reading
+        if data_limit is not None and reading is not None:
+            data_limit.unplug()
+            self._bound_data(reading)
 
     def expect_threads(self, count: int) -> None:
         """Leave address space for the stacks of so many worker threads, before they start."""
         data_limit, reading = self._data_limit, self.state.reading
         if data_limit is not None and data_limit.expect_threads(count) and reading is not None:
             self._bound_data(reading)
-
-    def _pin_if_due(self) -> None:
-        limit = self.state.limit
-        if self._pin_soon and limit is not None and limit.kind in _KILLING:
-            self._pin()
-
-    def _pin(self) -> None:
-        self._pin_soon = False
-        if self._may_pin:
-            self._may_pin = False
-            pinned = not mmap_threshold_is_set() and pin_mmap_threshold(MMAP_THRESHOLD)
-            if self.settings.debug:
-                _log.debug("mmap threshold %s", "pinned" if pinned else "left as it is")
-
-    def _is_worth_trimming(self) -> bool:
-        """False where what is free now was in use a moment ago and will be again; True where nobody can tell."""
-        reading, limit = self.state.reading, self.state.limit
-        if reading is None or limit is None or limit.kind not in _KILLING:
-            return True
-        if self.state.allocator().native_free_bytes is None:
-            return True
-        return self._retention.is_large(reading.limit_bytes, self._clock())
 
     def at_boundary(self, now_s: float) -> None:
         """Take a reading at the start or end of a batch, unless one was taken a moment ago."""
@@ -254,30 +219,24 @@ class Sampler:
                 may be too small for it, then trimming is allowed at once.
         """
         now_s = self._clock()
-        urgent = now_s >= self._next_trim_s and self._would_make_room(wanted_bytes)
+        urgent = now_s >= self._next_trim_s and self._retained.would_make_room(wanted_bytes)
         if self._reclaiming or not (urgent or self._schedule.allowed(now_s)):
             return None
         self._reclaiming = True
         try:
-            return await self._in_thread(urgent or self._is_worth_trimming())
+            return await self._in_thread(urgent or self._retained.is_worth_trimming())
         finally:
             self._reclaiming = False
-
-    def _would_make_room(self, wanted_bytes: int) -> bool:
-        reading = self.state.reading
-        if reading is None or wanted_bytes < _LARGE_SHARE * reading.limit_bytes:
-            return False
-        return (self.state.allocator().native_free_bytes or 0) >= wanted_bytes / 2
 
     async def reclaim_in_thread(self) -> ReclaimResult:
         """Collect and trim now, off the loop."""
         result = await self._in_thread(True)
-        if self._data_limit is not None:
-            self._data_limit.trimmed()  # whoever asks for this runs next, and alone
-            self.sample()
+        self.sample()  # whoever asks for this runs next, and alone
         return result
 
     async def _in_thread(self, with_trim: bool) -> ReclaimResult:
+        if self._data_limit is not None and not self._data_limit.allows_thread():
+            return self._reclaim(with_trim)
         try:
             return await anyio.to_thread.run_sync(self._reclaim, with_trim)
         except RuntimeError:  # RLIMIT_DATA leaves no room for the stack of a new thread
@@ -291,11 +250,12 @@ class Sampler:
         result = collect_and_trim(self._rss, with_trim=with_trim and self.settings.trim)
         if result.trimmed:
             self._next_trim_s = self._clock() + _TRIM_INTERVAL_S
-            self._retention.forget()
+            self._retained.trimmed()
         reading = self.sample()
         self._schedule.record(result, in_use_bytes=reading.in_use_bytes, now_s=self._clock())
         self.reclaims += 1
         self.reclaimed_bytes += result.freed_bytes
+        self.reclaim_s += result.seconds
         if self.settings.debug:
             _log.debug("reclaim gave back %d bytes in %.3f s", result.freed_bytes, result.seconds)
         return result

@@ -20,11 +20,15 @@ from memflow.processing.call import Call
 from memflow.processing.gate import Gate
 from memflow.processing.guards import RetryWrapper, guard
 from memflow.processing.hints import SizeHint
+from memflow.processing.journal_plan import JournalPath, plan_journal
+from memflow.processing.journaled import JournaledRun, over_entries
 from memflow.processing.plan import CallPlan, Kind
 from memflow.processing.preemption import preemption_of
-from memflow.processing.source import open_source
+from memflow.processing.recording import record
+from memflow.processing.resuming import ResumingSource
+from memflow.processing.source import Source, open_source
 from memflow.processing.totals import Totals
-from memflow.processing.workers import track_weights, work_batches, work_items
+from memflow.processing.workers import check_results, track_weights, work_batches, work_items
 from memflow.settings import BatchProcessorSettings, MemflowSettings
 
 __all__ = ["Assembly", "merge_settings"]
@@ -46,6 +50,7 @@ class Assembly:
         self, settings: MemflowSettings, bundle: MemoryBundle, totals: Totals, retry: RetryWrapper | None
     ) -> None:
         self._settings = settings.batch_processor
+        self.collects_first = settings.batch_optimizer.pre_process_gc
         self._auto = self._settings.auto_optimize and settings.batch_optimizer.auto_adjust
         self._bundle = bundle
         self._totals = totals
@@ -62,6 +67,10 @@ class Assembly:
         preemptible: bool = False,
         ordered: bool = True,
         keep: bool = False,
+        journal: JournalPath = None,
+        key: Callable[[Any], Any] | None = None,
+        keep_results: bool | None = None,
+        isolate: bool = False,
     ) -> CallPlan:
         """Check what the user passed.
 
@@ -89,16 +98,27 @@ class Assembly:
             preemptible=preemptible and self._settings.memory_monitoring,
             rerun=self._settings.rerun_on_memory_error and self._settings.memory_monitoring,
             delay_s=self._settings.delay_between_batches_s,
+            journal=plan_journal(
+                journal,
+                key=key,
+                keep_results=keep_results,
+                gathers=keep,
+                synchronous=self._settings.journal_synchronous,
+            ),
+            isolate=isolate,
         )
 
-    def call(self, plan: CallPlan, items: Any, fn: Callable[[Any], Any]) -> Call:
+    def call(self, plan: CallPlan, items: Any, fn: Callable[[Any], Any], journaled: JournaledRun | None = None) -> Call:
         """Make the call that `plan` describes.
 
         Raises:
             ConfigurationError: the items can't be iterated, or retries need a package that isn't there.
         """
         settings, cadence = self._settings, Cadence()
-        source = open_source(items, cadence=cadence, linger_s=settings.linger_s)
+        source: Source = open_source(items, cadence=cadence, linger_s=settings.linger_s)
+        if journaled is not None:
+            source = ResumingSource(source, journaled, cadence)
+            plan = over_entries(plan)
         executor = LoopExecutor() if is_async(fn) else ThreadExecutor(abandon=settings.item_timeout_s is not None)
         sampler = self._bundle.sampler
         if executor.in_threads:
@@ -118,6 +138,9 @@ class Assembly:
         )
         if plan.preemptible:
             function = preemption_of(self._bundle.state).bind(function)
+        if journaled is not None:
+            check = functools.partial(check_results, plan.operation)
+            function = record(journaled, function, plan.kind, check)
         # Last of what may fail, since a call that was opened must be closed.
         sizer = self._bundle.optimizer.open_call(
             plan.operation,
@@ -141,6 +164,7 @@ class Assembly:
             load=load,
             cadence=cadence,
             totals=self._totals,
+            journaled=journaled,
         )
 
 

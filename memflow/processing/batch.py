@@ -31,10 +31,12 @@ class Batch:
         started_s: when it was admitted.
         reserved: what admission gave it, or None.
         alone: it may run only with nothing else in flight.
+        attempts: how often its items were tried before.
     """
 
     __slots__ = (
         "alone",
+        "attempts",
         "failed",
         "full",
         "given",
@@ -61,6 +63,7 @@ class Batch:
         self.weight = float(self.size) if weights is None else sum(weights)
         self.full = full
         self.alone = False
+        self.attempts = 0
         self.failed = 0
         self.started_s = 0.0
         self.reserved: Any = None

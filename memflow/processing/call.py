@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from memflow.exceptions import BatchFailed, SourceFailed
+from memflow.exceptions import BatchFailed, MemoryPressureError, SourceFailed
 from memflow.execution.base import AsyncFunction
 from memflow.memory.work import OperationLoad
 from memflow.processing.batch import Batch
@@ -25,10 +25,12 @@ from memflow.processing.delivery import Delivery
 from memflow.processing.gate import Gate
 from memflow.processing.guards import GaveUp
 from memflow.processing.intake import Intake
+from memflow.processing.journaled import JournaledRun
+from memflow.processing.notes import CallNotes
 from memflow.processing.outcome import ItemFailure
 from memflow.processing.plan import CallPlan
-from memflow.processing.rerun import AGAIN, ALONE, Preempted, is_want_of_memory
-from memflow.processing.source import AsyncSource, SyncSource
+from memflow.processing.rerun import AGAIN, ALONE, HALVED, Preempted, is_want_of_memory
+from memflow.processing.source import Source
 from memflow.processing.totals import Totals
 from memflow.sizing.optimizer import CallSizer
 
@@ -51,6 +53,7 @@ class Call:
         load: counts what is in flight.
         cadence: when to let others run.
         totals: the processor's counters.
+        journaled: records what becomes of items, or None.
 
     Attributes:
         current: the batch that item workers are taking from.
@@ -61,7 +64,7 @@ class Call:
     def __init__(
         self,
         plan: CallPlan,
-        source: SyncSource | AsyncSource,
+        source: Source,
         function: AsyncFunction,
         work: Callable[[Call], Coroutine[Any, Any, None]],
         *,
@@ -70,8 +73,10 @@ class Call:
         load: OperationLoad,
         cadence: Cadence,
         totals: Totals,
+        journaled: JournaledRun | None = None,
     ) -> None:
         self.plan = plan
+        self.journaled = journaled
         self.function = function
         self.sizer = sizer
         self.load = load
@@ -83,6 +88,8 @@ class Call:
         self.ended = False
         self.finished = anyio.Event()
         self._intake = Intake(plan, source, gate)
+        noted = journaled is not None and journaled.plan.journal.path is not None
+        self._notes = CallNotes(journaled.recorder, source.place) if journaled is not None and noted else None
         self._source = source
         self._gate = gate
         self._open_batches: set[Batch] = set()
@@ -96,7 +103,7 @@ class Call:
         source = self._source
         source.on_arrival(self._arrived)
         async with anyio.create_task_group() as self._group:
-            if isinstance(source, AsyncSource):
+            if source.is_fed:
                 self._group.start_soon(source.feed, name="memflow source")
                 if source.lingers:
                     self._group.start_soon(source.linger, name="memflow linger")
@@ -123,6 +130,11 @@ class Call:
             self.finished.set()
             self.crew.wake(len(self.crew.parked))
             self.delivery.tell()
+
+    def drain(self) -> None:
+        """Take nothing more from the source: the call ends once what was admitted has."""
+        self._intake.let_go()
+        self._end_if_done()
 
     def _end_if_done(self) -> None:
         if self._intake.done and not self._open_batches:
@@ -153,8 +165,11 @@ class Call:
         if current is not None and (current.untaken or current.given < current.size):
             return current if current.untaken or self._hand_out(current) else None
         room = self._room
-        if self.ended or self._intake.waits_for_memory or room < self._crumb:
+        if self.ended or room < self._crumb:
             return None
+        if self._intake.waits_for_memory:
+            waiting = self._intake.take_waiting()
+            return None if waiting is None else self._open(waiting)
         try:
             batch = self._intake.pull(self.sizer.batch_size, room, self.sizer.most_weight)
         except Exception as error:
@@ -169,11 +184,14 @@ class Call:
         """Wait for a batch; None when there will be none, or there are too many workers."""
         patient = False
         while not self.ended:
-            if self._intake.needs_admission and not self._waits_for_room:
+            if self._intake.needs_admission and not self._waits_for_room and self._room >= self._crumb:
                 batch = await self._wait_admitted()
             else:
                 # Mostly the consumer is about to take what is ready: one round of the loop is a third of a park.
-                await (self.crew.park() if patient else checkpoint())
+                if self._source.winded:
+                    await self._source.breathe()
+                else:
+                    await (self.crew.park() if patient or self._intake.waits_for_memory else checkpoint())
                 patient = True
                 batch = self.next_batch()
             if batch is not None:
@@ -183,17 +201,45 @@ class Call:
         return None
 
     async def _wait_admitted(self) -> Batch | None:
-        self.sizer.held_back(self.cadence.clock())
+        began_s = self.cadence.clock()
+        self.sizer.held_back(began_s)
         self.crew.rest()
+        batch: Batch | None = None
         try:
             batch = await self._intake.wait_admitted()
         except Exception as error:
-            self.fail(error)
+            refused = self._intake.given_up
+            if refused is not None and self._fails_alone(refused, error):
+                self._refuse(refused, error)
+            else:
+                self.fail(error)
             return None
         finally:
             self.crew.rise()
             self.crew.wake(1)
-        return self._open(batch)
+            if self._notes is not None:
+                self._notes.waited(batch, self.cadence.clock() - began_s)
+        return None if batch is None else self._open(batch)
+
+    def _fails_alone(self, batch: Batch, error: Exception) -> bool:
+        """True for an item that exceeds the whole limit: no reason to end what else there is to do."""
+        too_large = isinstance(error, MemoryPressureError) and error.requested_bytes > error.limit_bytes
+        return too_large and self.plan.collect and batch.size == 1
+
+    def _refuse(self, batch: Batch, error: Exception) -> None:
+        """Put a failure in the place of an item that was never started."""
+        self.delivery.expect(batch)
+        self.delivery.handed += 1
+        failure = ItemFailure.of(error, index=self._source.place(batch.start), attempts=0)
+        self._record(failure, batch, 0)
+        batch.results[0], batch.items, batch.left = failure, [], 0
+        if not (self.plan.ordered or self.plan.keep):
+            self.delivery.ready.append(failure)
+        self.totals.items_in_flight += 1
+        self.totals.batch_finished(1, 1)
+        self.load.finish(1)
+        self.delivery.tell()
+        self._end_if_done()
 
     def _open(self, batch: Batch) -> Batch | None:
         """Start a batch that was admitted; None when the consumer has no room for any of its items yet."""
@@ -201,11 +247,13 @@ class Call:
         self._open_batches.add(batch)
         self.totals.items_in_flight += batch.size
         self.delivery.expect(batch)
+        if self._notes is not None:
+            self._notes.started(batch)
         if self.plan.kind == "items":
             self.current = batch
             return batch if self._hand_out(batch) else None
         self.delivery.handed += batch.size
-        self.crew.wake(1)
+        self.crew.wake(1 - self._would_only_wait)
         return batch
 
     def _hand_out(self, batch: Batch) -> bool:
@@ -215,18 +263,27 @@ class Call:
             return False
         count = batch.hand_out(room)
         self.delivery.handed += count
-        if self.crew.parked:  # for these items, and one to look for the next
-            self.crew.wake(count)
+        if self.crew.parked:  # for these items, and one to look for the next where there may be room
+            self.crew.wake(count - self._would_only_wait)
         return True
+
+    @property
+    def _would_only_wait(self) -> bool:
+        """True while there is no room for another batch, and somebody looks out for it already."""
+        return self._gate.crowded and self._intake.looks_out
 
     def finish(self, batch: Batch) -> None:
         """Take note that the last item of a batch has its result."""
         now_s = self.cadence.clock()
         seconds = now_s - batch.started_s
         self._open_batches.discard(batch)
+        if self._notes is not None:
+            self._notes.ended(batch, seconds)
         self.totals.batch_finished(batch.size, batch.failed)
         self.load.finish(batch.size)
-        self._gate.leave(batch, now_s)
+        # This worker is about to try for the intake's batch; for others that wait here, nobody does.
+        tries = not self.plan.delay_s and self.crew.size <= self.sizer.concurrency
+        self._gate.leave(batch, now_s, tell=not tries or self._gate.waiting > self._intake.waiting)
         self._resize(batch, seconds, now_s)
         if self._source.ended:
             self._end_if_done()
@@ -242,7 +299,10 @@ class Call:
             in_flight=busy,
             now_s=now_s,
         )
-        self.totals.note_sizes(self.plan.operation, 1 if items else sizer.batch_size, sizer.concurrency, now_s)
+        batch_size = 1 if items else sizer.batch_size
+        self.totals.note_sizes(self.plan.operation, batch_size, sizer.concurrency, now_s)
+        if self._notes is not None:
+            self._notes.sized(batch_size, sizer.concurrency)
         if items:
             self._intake.pace(seconds, sizer.concurrency)
         if self.crew.size < sizer.concurrency and not self._source.ended:
@@ -269,8 +329,8 @@ class Call:
             size: items that failed together; by default the whole batch of a batch function.
 
         Returns:
-            What stands in the item's place; `rerun.ALONE` or `rerun.AGAIN` where it is to run again; None when the
-            call is over.
+            What stands in the item's place; `rerun.ALONE`, `rerun.AGAIN` or `rerun.HALVED` where it is to run again;
+            None when the call is over.
         """
         if isinstance(error, Preempted):
             self.totals.items_preempted += self._failing(batch, size)
@@ -278,21 +338,33 @@ class Call:
         if isinstance(error, GaveUp):
             attempts, error = attempts - 1 + error.attempts, error.error
         if is_want_of_memory(error):
+            if self._notes is not None:
+                self._notes.ran_short(batch.start + position)
             self._shrink()
             if self.plan.rerun and not final and not self.ended:
                 return ALONE
             if final and isinstance(error, MemoryError) and not str(error):
                 error = MemoryError("no memory for it, although nothing else was in flight; make the item smaller")
-        index = batch.start + position
+        if self.plan.isolate and not final and not self.ended and self._failing(batch, size) > 1:
+            return HALVED
+        place, first = self._source.place, batch.start + position
         if not self.plan.collect:
             size = self._failing(batch, size)
-            self._errors.append((error, tuple(range(index, index + size))))
+            self._errors.append((error, tuple(place(each) for each in range(first, first + size))))
             self.totals.items_failed += size
             self.end()
             return None
         if not self.ended:  # what ends later is not delivered, nor counted
             batch.failed += 1
-        return ItemFailure.of(error, index=index, attempts=attempts)
+        failure = ItemFailure.of(error, index=place(first), attempts=attempts)
+        self._record(failure, batch, position)
+        return failure
+
+    def _record(self, failure: ItemFailure, batch: Batch, position: int) -> None:
+        if self.journaled is not None and not self.ended:
+            entry = batch.items[position]
+            hinted = self.plan.kind == "items" and self.plan.hint is not None
+            self.journaled.item_failed(failure, entry[0] if hinted else entry)
 
     def _shrink(self) -> None:
         """Make sizes smaller; of single items, not for the first that was larger than anybody could know."""
@@ -305,14 +377,27 @@ class Call:
     def _failing(self, batch: Batch, size: int | None) -> int:
         return 1 if self.plan.kind == "items" else size if size is not None else batch.size
 
+    @property
+    def is_alone(self) -> bool:
+        """True when nothing but one batch is in flight."""
+        return self._gate.holders <= 1
+
+    def items_that_fit(self, batch: Batch) -> int:
+        """Return how many of a batch's items, each as heavy as the average, memory has room for now; at least 1."""
+        return self._gate.items_that_fit(batch)
+
     async def gate_enter(self, batch: Batch) -> bool:
         """Wait until a batch that is to run again may; False when it should be halved first.
 
         Raises:
             MemoryPressureError: nothing made room for it.
         """
-        self.sizer.held_back(self.cadence.clock())
-        return await self._gate.wait_enter(batch)
+        began_s = self.cadence.clock()
+        self.sizer.held_back(began_s)
+        entered = await self._gate.wait_enter(batch)
+        if self._notes is not None:
+            self._notes.waited(batch if entered else None, self.cadence.clock() - began_s)
+        return entered
 
     def gate_leave(self, batch: Batch) -> None:
         """Give back what a batch holds."""
@@ -326,13 +411,15 @@ class Call:
 
     def raise_outcome(self) -> None:
         """Raise what the call failed with, if it did."""
+        if self._fatal is not None or self._errors:
+            self.delivery.take_results()  # nobody will ask for them
         if self._fatal is not None:
             raise self._fatal
         if self._errors:
             raise BatchFailed(self.plan.operation, [e for e, _ in self._errors], [i for _, i in self._errors])
         error = self._source.error
         if error is not None:
-            results = self.delivery.results() if self.plan.keep else None
+            results = self.delivery.take_results() if self.plan.keep else None
             raise SourceFailed(self.plan.operation, self._source.pulled, error, results) from error
 
     def release(self) -> None:

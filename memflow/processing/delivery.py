@@ -73,9 +73,13 @@ class Delivery:
             self.awaited = anyio.Event()
         await self.awaited.wait()
 
-    def results(self) -> list[Any]:
-        """Return what was kept, in input order."""
-        return list(chain.from_iterable(self._kept))
+    def take_results(self) -> list[Any]:
+        """Hand out what was kept, in input order, and keep it no longer.
+
+        A call is a cycle of objects: what it went on holding would live until the next collection.
+        """
+        kept, self._kept = self._kept, []
+        return list(chain.from_iterable(kept))
 
     def clear(self) -> None:
         """Forget what was not taken."""

@@ -1,7 +1,8 @@
 """Admission by memory: a batch reserves what it is predicted to need before it starts, or waits.
 
 Covers acting on admission's answers: waiting, reclaiming, splitting, giving up, and telling of it. The answers
-themselves are decided in `memflow.sizing.admission`, the steps of a wait in `memflow.processing.response`.
+themselves are decided in `memflow.sizing.admission`, the steps of a wait in `memflow.processing.response`; who waits is
+kept in `memflow.processing.waiting`.
 
 The steps of a wait: read memory again; collect and trim, if that is due; wait until something of this call ends, or
 for one sample interval; with nothing of ours in flight, go on with smaller batches, down to one item alone; and when
@@ -14,23 +15,24 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import inf
 
 import anyio
 
-from memflow.analysis.advice import advise_stall
-from memflow.analysis.detectors import Stall, StallStep
-from memflow.exceptions import MemoryPressureError
+from memflow.analysis.detectors import StallStep
 from memflow.memory.datalimit import data_limit_bytes, original_data_limit
 from memflow.memory.pressure import PressureLevel
 from memflow.memory.readings import MemoryReading
 from memflow.memory.reclaim import ReclaimResult
 from memflow.processing.batch import Batch
 from memflow.processing.bundle import MemoryBundle
-from memflow.processing.response import Wait, choose_step, must_give_up
+from memflow.processing.response import Wait
 from memflow.processing.totals import Totals
+from memflow.processing.waiting import WaitingLine
 from memflow.settings import BatchProcessorSettings
-from memflow.sizing.admission import Refusal, RefusalReason, Reservation
+from memflow.sizing.admission import Reservation
 from memflow.sizing.optimizer import CallSizer
+from memflow.sizing.refusal import Refusal
 
 __all__ = ["Gate"]
 
@@ -50,6 +52,9 @@ class Gate:
         totals: counts the waits.
         settings: whether memory is watched, and how long to wait.
         clock: seconds of a monotonic clock; replaced in tests.
+
+    Attributes:
+        crowded: no other batch like the one that asked last would fit: nobody need be woken to try.
     """
 
     def __init__(
@@ -62,21 +67,27 @@ class Gate:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._operation = operation
         self._state = bundle.state
         self._sampler = bundle.sampler
         self._admission = bundle.admission
         self._sizer = sizer
         self._totals = totals
         self._watching = settings.memory_monitoring
-        self._timeout_s = settings.admission_timeout_s
         self._clock = clock
-        self._analyzer = bundle.analyzer if settings.detect_memory_issues else None
-        self._most_limit_bytes = 0
+        self._line = WaitingLine(
+            operation,
+            bundle.state,
+            bundle.admission,
+            totals,
+            analyzer=bundle.analyzer if settings.detect_memory_issues else None,
+            timeout_s=settings.admission_timeout_s,
+            clock=clock,
+        )
         self._wary_until_s = float("-inf")
-        self._split: dict[int, Wait] = {}
         self._held: set[Reservation] = set()
         self._freed: list[anyio.Event] = []
+        self._plugged = False
+        self.crowded = False
 
     def try_enter(self, batch: Batch) -> bool:
         """Reserve for a batch without waiting; False when there is no room now."""
@@ -85,16 +96,58 @@ class Gate:
         self._sampler.at_boundary(self._clock())
         return self._reserve(batch) is None
 
+    def try_take(self, batch: Batch) -> bool:
+        """Reserve for a batch that waits, in its turn but without waking who waits for it; False where that fails."""
+        wait = self._line.find(batch)
+        if wait is None:
+            return self.try_enter(batch)
+        self._sampler.at_boundary(self._clock())
+        if self._reserve(batch, wait) is not None:
+            if not self._admission.holders:
+                self.tell()  # smaller steps are for who waits to take
+            return False
+        self._line.admitted(batch)
+        return True
+
+    @property
+    def limit_bytes(self) -> float:
+        """The effective limit, inf where memory is not watched."""
+        reading = self._state.reading
+        return reading.limit_bytes if self._watching and reading is not None else inf
+
+    @property
+    def waiting(self) -> int:
+        """Batches that wait here."""
+        return len(self._line)
+
+    @property
+    def holders(self) -> int:
+        """Batches that hold a reservation, of whichever call."""
+        return self._admission.holders
+
+    def items_that_fit(self, batch: Batch) -> int:
+        """Return how many of the items of a batch that was refused, each of average weight, would have fitted."""
+        predicted = self._sizer.predict_bytes(batch.weight)
+        if predicted <= 0:
+            return batch.size
+        return max(1, int(batch.size * (1 + self._admission.spare_bytes / predicted)))
+
+    def tell(self) -> None:
+        """Wake who waits here: something has changed."""
+        if self._freed:
+            for event in self._freed:
+                event.set()
+            self._freed.clear()
+
     def _reserve(self, batch: Batch, wait: Wait | None = None) -> Refusal | None:
         reading = self._state.reading
         assert reading is not None  # a call that watches memory begins with a reading
-        if reading.limit_bytes > self._most_limit_bytes:
-            self._most_limit_bytes = reading.limit_bytes
+        self._line.saw_limit(reading.limit_bytes)
         sizer, room = self._sizer, None
         if batch.size == 1 and not self._admission.holders and original_data_limit() is not None:
             # Beyond this the item would only meet a MemoryError, however long memory is somebody else's.
             room = data_limit_bytes(
-                rss_bytes=0, untouched_bytes=0, in_use_bytes=reading.in_use_bytes, limit_bytes=reading.limit_bytes
+                private_bytes=0, untouched_bytes=0, in_use_bytes=reading.in_use_bytes, limit_bytes=reading.limit_bytes
             )
         answer = self._admission.try_reserve(
             self._predict(batch, reading, reading.headroom_bytes if room is None else room),
@@ -108,6 +161,9 @@ class Gate:
             alone=batch.alone,
             stopped=self._state.level is PressureLevel.STOP,
             room_bytes=room,
+        )
+        self.crowded = self._admission.spare_bytes < (
+            answer.requested_bytes if isinstance(answer, Refusal) else answer.bytes
         )
         if isinstance(answer, Refusal):
             return answer
@@ -156,96 +212,45 @@ class Gate:
         Raises:
             MemoryPressureError: it can never fit, or nothing made room for `admission_timeout_s`.
         """
-        wait, resumed_s = self._begin(batch), self._clock()
-        cleared = not self._sampler.settings.auto_gc
-        split = False
+        wait, resumed_s = self._line.begin(batch), self._clock()
         try:
             while True:
                 self._sampler.sample()
+                if self._line.find(batch) is None:
+                    return True  # somebody else saw to it
                 if batch.alone and self._clock() - resumed_s >= _ALONE_S:
                     batch.alone = False
-                if batch.alone and not (self._admission.holders or cleared):
-                    # What its first try and all the others left behind: nothing else could make room for it.
-                    cleared = True
-                    await self._reclaim(wait, self._sampler.reclaim_in_thread)
+                if batch.alone and await self._clear_for(wait):
+                    continue
                 refusal = self._reserve(batch, wait)
                 if refusal is None:
-                    wait.outcome = "it was admitted"
+                    self._line.admitted(batch)
+                    if batch.alone and batch.size == 1:
+                        self._plugged = True
+                        self._sampler.plug_holes()
                     return True
-                self._judge(wait, refusal, batch)
-                split = wait.step is StallStep.SPLITTING
-                if split:
+                if batch.size > 1 and await self._clear_for(wait):
+                    continue  # and look whether it waits still
+                self._line.judge(wait, refusal, batch)
+                if wait.step is StallStep.SPLITTING:
+                    self._line.split(batch)
                     return False
                 reclaim = partial(self._sampler.reclaim_if_allowed, refusal.requested_bytes)
                 if not self._sampler.settings.auto_gc or not await self._reclaim(wait, reclaim):
                     await self._wait_freed()
         finally:
             self._totals.waited_s += self._clock() - resumed_s
-            if split:
-                self._split[batch.start] = wait
-            else:
-                self._end(wait)
+            self._line.leave(batch)
 
-    def _begin(self, batch: Batch) -> Wait:
-        """Begin a wait, or go on with that of the batch of which this one is the first part."""
-        wait = self._split.pop(batch.start, None)
-        if wait is None:
-            wait = Wait(self._clock())
-            self._totals.waits += 1
-            self._totals.waiting[wait] = None
-        return wait
+    async def _clear_for(self, wait: Wait) -> bool:
+        """Collect and trim with nothing in flight, once in a wait: what all the others left behind may be all there is.
 
-    def _judge(self, wait: Wait, refusal: Refusal, batch: Batch) -> None:
-        """Choose the next step, and tell of it.
-
-        Raises:
-            MemoryPressureError: there is none.
+        Making a batch smaller, or failing an item, for want of what is merely kept would be a pity.
         """
-        now_s, admission, totals = self._clock(), self._admission, self._totals
-        step = choose_step(size=batch.size, holders=admission.holders, queued=refusal.reason is RefusalReason.QUEUED)
-        wait.refused(step, admission.changes, now_s)
-        totals.splits += step is StallStep.SPLITTING
-        totals.waits_alone += wait.first_alone()
-        stall = self._describe(wait, refusal, now_s)
-        if step is not StallStep.SPLITTING and must_give_up(
-            requested_bytes=refusal.requested_bytes,
-            most_limit_bytes=self._most_limit_bytes,
-            hopeless=refusal.hopeless,
-            alone_for_s=wait.alone_for_s(now_s),
-            timeout_s=self._timeout_s,
-        ):
-            wait.outcome = "it gave up"
-            totals.waits_given_up += 1
-            raise MemoryPressureError(
-                operation=self._operation,
-                requested_bytes=stall.requested_bytes,
-                in_use_bytes=stall.in_use_bytes,
-                limit_bytes=stall.limit_bytes,
-                limit_source=stall.limit_source,
-                waited_s=stall.waited_s,
-                advice="; ".join(advise_stall(stall)),
-            )
-        if self._analyzer is not None:
-            self._analyzer.stalled(wait, stall, now_s=now_s)
-
-    def _describe(self, wait: Wait, refusal: Refusal, now_s: float) -> Stall:
-        reading, limit = self._state.reading, self._state.limit
-        alone = wait.step is StallStep.ALONE
-        return Stall(
-            operation=self._operation,
-            step=wait.step,
-            waited_s=now_s - wait.began_s,
-            quiet_s=wait.quiet_s(now_s),
-            requested_bytes=refusal.requested_bytes,
-            in_use_bytes=refusal.in_use_bytes,
-            rss_bytes=reading.rss_bytes if reading is not None else 0,
-            limit_bytes=refusal.limit_bytes,
-            limit_source=limit.source if limit is not None else "unknown",
-            reserved_bytes=refusal.reserved_bytes,
-            holders=self._admission.holders,
-            reclaimed_bytes=wait.reclaimed_bytes,
-            gives_up_in_s=max(0.0, self._timeout_s - wait.alone_for_s(now_s)) if alone else None,
-        )
+        if self._admission.holders or wait.cleared or not self._sampler.settings.auto_gc:
+            return False
+        wait.cleared = True
+        return await self._reclaim(wait, self._sampler.reclaim_in_thread)
 
     async def _reclaim(self, wait: Wait, reclaim: Callable[[], Awaitable[ReclaimResult | None]]) -> bool:
         """Collect and trim; False when it was not allowed now."""
@@ -270,35 +275,36 @@ class Gate:
         with anyio.move_on_after(min(self._sampler.settings.sample_interval_s, _MOST_POLL_S)):
             await event.wait()
 
-    def _end(self, wait: Wait) -> None:
-        now_s, totals = self._clock(), self._totals
-        lasted_s = now_s - wait.began_s
-        self._admission.forget(wait)
-        totals.waiting.pop(wait, None)
-        totals.longest_wait_s = max(totals.longest_wait_s, lasted_s)
-        if self._analyzer is not None:
-            self._analyzer.stall_ended(wait, now_s=now_s, reason=f"{wait.outcome} after {lasted_s:.1f} s")
+    def leave(self, batch: Batch, now_s: float, *, tell: bool = True) -> None:
+        """Take a reading at the end of a batch, and give its reservation back.
 
-    def leave(self, batch: Batch, now_s: float) -> None:
-        """Take a reading at the end of a batch, and give its reservation back."""
+        Args:
+            batch: Which.
+            now_s: Monotonic time, seconds.
+            tell: Wake who waits here; False where the caller will try for them at once.
+        """
         if not self._watching:
             return
         self._sampler.at_boundary(now_s)
         reservation: Reservation | None = batch.reserved
         if reservation is not None:
             batch.reserved = None
+            if self._plugged and batch.alone:
+                self._unplug()
             self._held.discard(reservation)
-            reservation.release()
-        if self._freed:
-            for event in self._freed:
-                event.set()
-            self._freed.clear()
+            reservation.release(now_s=now_s)
+        if tell:
+            self.tell()
 
     def close(self) -> None:
         """Give back what unfinished batches hold, and end what was left between two halves."""
-        for wait in self._split.values():
-            self._end(wait)
-        self._split.clear()
+        self._line.close()
+        if self._plugged:
+            self._unplug()
         for reservation in self._held:
             reservation.release()
         self._held.clear()
+
+    def _unplug(self) -> None:
+        self._plugged = False
+        self._sampler.unplug_holes()

@@ -16,13 +16,16 @@ __all__ = ["SizeHint", "weigh"]
 SizeHint = Callable[[Any], SupportsFloat]
 
 
-def weigh(hint: SizeHint, items: Sequence[Any], start: int) -> list[float]:
+def weigh(
+    hint: SizeHint, items: Sequence[Any], start: int, place: Callable[[int], int] = lambda ordinal: ordinal
+) -> list[float]:
     """Return the hint of each item, in bytes.
 
     Args:
         hint: the user's callable.
         items: the items.
-        start: position of the first of them in the input, for messages.
+        start: number of the first of them, for messages.
+        place: gives the position in the input of the n-th of them.
 
     Raises:
         SizeHintError: the callable raised (its error is the cause), or returned no finite number >= 0.
@@ -32,16 +35,19 @@ def weigh(hint: SizeHint, items: Sequence[Any], start: int) -> list[float]:
         try:
             value = hint(item)
         except Exception as error:
-            raise SizeHintError(index, f"raised {type(error).__name__}: {error}") from error
-        weights.append(_checked(value, index))
+            raise SizeHintError(place(index), f"raised {type(error).__name__}: {error}") from error
+        try:
+            weights.append(_checked(value))
+        except ValueError as error:
+            raise SizeHintError(place(index), str(error)) from None
     return weights
 
 
-def _checked(value: Any, index: int) -> float:
+def _checked(value: Any) -> float:
     try:
         number = float(value)
     except Exception:  # whatever a foreign `__float__` may raise
-        raise SizeHintError(index, f"returned {type(value).__name__} {value!r:.40}") from None
+        raise ValueError(f"returned {type(value).__name__} {value!r:.40}") from None
     if not math.isfinite(number) or number < 0 or isinstance(value, str | bytes):
-        raise SizeHintError(index, f"returned {value!r:.40}")
+        raise ValueError(f"returned {value!r:.40}")
     return number

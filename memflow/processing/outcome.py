@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal
 
-__all__ = ["ItemFailure", "ProcessorStatistics", "SizeChange"]
+__all__ = ["FINISHED_EARLIER", "ItemFailure", "ProcessorStatistics", "SizeChange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,9 @@ class ItemFailure:
     """The error's text."""
     attempts: int
     """How often the item was tried."""
+    kind: Literal["error", "poison"] = "error"
+    """"error" where its function raised, "poison" where it is not run any more since it was in flight when the run
+    died, too often."""
 
     @classmethod
     def of(cls, error: Exception, *, index: int, attempts: int = 1) -> ItemFailure:
@@ -34,6 +39,20 @@ class ItemFailure:
     def __str__(self) -> str:
         tries = f" after {self.attempts} attempts" if self.attempts > 1 else ""
         return f"item {self.index} failed{tries}: {self.error_type}: {self.message}"
+
+
+class _FinishedEarlier(Enum):
+    FINISHED_EARLIER = "finished in an earlier run, its result not kept"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "FINISHED_EARLIER"
+
+
+FINISHED_EARLIER: Final = _FinishedEarlier.FINISHED_EARLIER
+"""Stands in the place of an item that an earlier run finished, where its result was not kept (`keep_results=False`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from memflow.journal.base import Journal
 from memflow.processing.hints import SizeHint
 
-__all__ = ["CallPlan", "Kind"]
+__all__ = ["CallPlan", "JournalPlan", "Kind"]
 
 Kind = Literal["items", "batches"]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPlan:
+    """What the user asked of the journal."""
+
+    journal: Journal
+    """Where what is finished is recorded."""
+    key: Callable[[Any], Any] | None
+    """Tells items apart; None: their positions do."""
+    keep: bool
+    """Record results, and deliver them again when the run is resumed."""
+    fills: bool
+    """Results make one list, and a placeholder stands for one that was not kept."""
+    hands_on: bool
+    """An item counts as finished when its consumer asks for the next result, not when its function returns."""
+    fingerprint: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    """What the caller knows of the input, beside what the items tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,10 @@ class CallPlan:
     """Run once more, alone, what failed with `MemoryError`."""
     delay_s: float
     """Seconds that a worker rests after each batch."""
+    journal: JournalPlan | None = None
+    """What is to be recorded of it."""
+    isolate: bool = False
+    """Halve a batch that fails, down to the items that do."""
 
     @property
     def weighs_workers(self) -> bool:

@@ -17,14 +17,15 @@ from memflow.analysis.issues import IssueEvent
 from memflow.exceptions import ProcessorClosedError
 from memflow.processing.assembly import Assembly, OnError, merge_settings
 from memflow.processing.bundle import MemoryBundle, shared_sampler
-from memflow.processing.call import Call
+from memflow.processing.critical_hook import OnMemoryCritical, make_hook
 from memflow.processing.figures import take_statistics
 from memflow.processing.guards import RetryWrapper
 from memflow.processing.hints import SizeHint
+from memflow.processing.journal_plan import JournalPath
 from memflow.processing.outcome import ItemFailure, ProcessorStatistics
 from memflow.processing.plan import CallPlan
 from memflow.processing.profiles import ProfileKeeper
-from memflow.processing.stream import ResultStream, RunningCall
+from memflow.processing.running import Runner
 from memflow.processing.totals import Totals
 from memflow.settings import BatchProcessorSettings, MemflowSettings
 
@@ -46,6 +47,11 @@ class BatchProcessor:
             `MemflowSettings`, or None for variables and defaults.
         bundle: shares state, analyzer and optimizer with others; see `create_memory_manager`.
         retry: wraps the (asynchronous, one-argument) function in retries of your own, in place of `attempts`.
+        on_memory_critical: a function, sync or async, that is called with a `MemoryCritical` once each time memory
+            becomes critical while a call runs (use reaches `near_limit_threshold`; the level is STOP for
+            `sustained_s`; a call gives up with `MemoryPressureError`), so that a service can save its state. It runs
+            beside the work (a sync one in a thread), never twice at the same time, and again only once use was below
+            both thresholds. The call ends after it. What it raises is logged.
         **overrides: single fields of `BatchProcessorSettings`, such as `batch_size=10`.
 
     Raises:
@@ -66,6 +72,7 @@ class BatchProcessor:
         *,
         bundle: MemoryBundle | None = None,
         retry: RetryWrapper | None = None,
+        on_memory_critical: OnMemoryCritical | None = None,
         **overrides: Any,
     ) -> None:
         whole = merge_settings(settings, bundle, overrides)
@@ -74,10 +81,18 @@ class BatchProcessor:
         if bundle is None:
             bundle = MemoryBundle(whole, sampler=shared_sampler(whole.memory_manager))
         self._bundle = bundle
-        self._collects_first = whole.batch_optimizer.pre_process_gc
-        self._totals = Totals()
+        self._totals = totals = Totals()
+        name = self.settings.process_name
+
+        def figures() -> ProcessorStatistics:
+            return take_statistics(name, totals, bundle, now_s=time.monotonic())
+
+        critical = make_hook(on_memory_critical, whole, bundle.state, figures)
+        if critical is not None:
+            totals.on_giving_up = critical.gives_up
         self._assembly = Assembly(whole, bundle, self._totals, retry)
         self._profiles = ProfileKeeper(self.settings.cost_profile, bundle.optimizer)
+        self._runner = Runner(self.settings, bundle, self._totals, self._assembly, self._profiles, critical)
         self._subscribers: set[EventStream[IssueEvent]] = set()
         self._closed = False
 
@@ -93,6 +108,9 @@ class BatchProcessor:
         size_hint: SizeHint | None = ...,
         preemptible: bool = ...,
         on_error: OnError | None = ...,
+        journal: JournalPath = ...,
+        key: Callable[[T], Any] | None = ...,
+        keep_results: bool | None = ...,
     ) -> list[R | ItemFailure]: ...
 
     @overload
@@ -105,6 +123,9 @@ class BatchProcessor:
         size_hint: SizeHint | None = ...,
         preemptible: bool = ...,
         on_error: OnError | None = ...,
+        journal: JournalPath = ...,
+        key: Callable[[T], Any] | None = ...,
+        keep_results: bool | None = ...,
     ) -> list[R | ItemFailure]: ...
 
     async def process(
@@ -116,6 +137,9 @@ class BatchProcessor:
         size_hint: SizeHint | None = None,
         preemptible: bool = False,
         on_error: OnError | None = None,
+        journal: JournalPath = None,
+        key: Callable[[Any], Any] | None = None,
+        keep_results: bool | None = None,
     ) -> list[Any]:
         """Run `fn` on every item and return the results in the order of the items.
 
@@ -126,6 +150,12 @@ class BatchProcessor:
             size_hint: takes an item and returns its size in bytes, as well as it is known.
             preemptible: `fn` (async) may be cancelled when memory runs out, and run again from the start later.
             on_error: overrides the setting for this call.
+            journal: a path (or a journal): what is finished is recorded there, and a call with the same journal,
+                operation and items goes on where the last one ended, however it ended.
+            key: takes an item and returns what tells it from all others (a text, a number, bytes, or a tuple of
+                those), also when the input is in another order or has grown. None: its position.
+            keep_results: record results, too, and deliver them again; False puts `FINISHED_EARLIER` in the places of
+                items that an earlier run finished.
 
         Returns:
             One result (or, with `on_error="collect"`, one `ItemFailure`) for each item.
@@ -135,13 +165,24 @@ class BatchProcessor:
             SourceFailed: the source raised; `.results` holds what was finished.
             SizeHintError: a hint was no size.
             MemoryPressureError: no schedule fits the memory that is left.
+            JournalError: the journal is of another run, in use, or cannot be read or written; or a result cannot be
+                recorded. What was finished before stays recorded.
             ProcessorClosedError: after `aclose()`.
         """
         self._require_open()
         plan = self._assembly.plan(
-            "items", fn, operation=operation, hint=size_hint, preemptible=preemptible, on_error=on_error, keep=True
+            "items",
+            fn,
+            operation=operation,
+            hint=size_hint,
+            preemptible=preemptible,
+            on_error=on_error,
+            keep=True,
+            journal=journal,
+            key=key,
+            keep_results=keep_results,
         )
-        return await self._gather(plan, items, fn)
+        return await self._runner.gather(plan, items, fn)
 
     async def process_batches(
         self,
@@ -152,19 +193,35 @@ class BatchProcessor:
         size_hint: SizeHint | None = None,
         preemptible: bool = False,
         on_error: OnError | None = None,
+        journal: JournalPath = None,
+        key: Callable[[Any], Any] | None = None,
+        keep_results: bool | None = None,
+        isolate_failures: bool = False,
     ) -> list[Any]:
         """Run `fn` on batches of items and return the results in the order of the items.
 
-        As `process`, but `fn` takes a list of items and returns a sequence of as many results.
+        As `process`, but `fn` takes a list of items and returns a sequence of as many results. With
+        `isolate_failures=True`, a batch that fails is run again in halves, down to the items that fail by themselves;
+        with "collect" only those fail, and with "raise" the error names them.
 
         Raises:
             BatchFailed: with a `BatchResultError` inside when the number of results is wrong; else as `process`.
         """
         self._require_open()
         plan = self._assembly.plan(
-            "batches", fn, operation=operation, hint=size_hint, preemptible=preemptible, on_error=on_error, keep=True
+            "batches",
+            fn,
+            operation=operation,
+            hint=size_hint,
+            preemptible=preemptible,
+            on_error=on_error,
+            keep=True,
+            journal=journal,
+            key=key,
+            keep_results=keep_results,
+            isolate=isolate_failures,
         )
-        return await self._gather(plan, items, fn)
+        return await self._runner.gather(plan, items, fn)
 
     def stream(
         self,
@@ -176,6 +233,9 @@ class BatchProcessor:
         size_hint: SizeHint | None = None,
         preemptible: bool = False,
         on_error: OnError | None = None,
+        journal: JournalPath = None,
+        key: Callable[[Any], Any] | None = None,
+        keep_results: bool | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         """Run `fn` on every item and hand out the results while working.
 
@@ -190,6 +250,10 @@ class BatchProcessor:
             size_hint: as in `process`.
             preemptible: as in `process`.
             on_error: as in `process`.
+            journal: as in `process`.
+            key: as in `process`.
+            keep_results: record results, too, and hand them out again in their places. False (default) hands out the
+                rest alone: an item counts as finished once its consumer asks for the next result.
 
         Example:
             async with processor.stream(source(), fetch_title) as results:
@@ -205,6 +269,9 @@ class BatchProcessor:
             preemptible=preemptible,
             on_error=on_error,
             ordered=ordered,
+            journal=journal,
+            key=key,
+            keep_results=keep_results,
         )
         return self._stream(plan, items, fn)
 
@@ -218,8 +285,15 @@ class BatchProcessor:
         size_hint: SizeHint | None = None,
         preemptible: bool = False,
         on_error: OnError | None = None,
+        journal: JournalPath = None,
+        key: Callable[[Any], Any] | None = None,
+        keep_results: bool | None = None,
+        isolate_failures: bool = False,
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-        """Run `fn` on batches of items and hand out the results, one by one, while working. See `stream`."""
+        """Run `fn` on batches of items and hand out the results, one by one, while working.
+
+        See `stream`; and `process_batches` for `isolate_failures`.
+        """
         self._require_open()
         plan = self._assembly.plan(
             "batches",
@@ -229,6 +303,10 @@ class BatchProcessor:
             preemptible=preemptible,
             on_error=on_error,
             ordered=ordered,
+            journal=journal,
+            key=key,
+            keep_results=keep_results,
+            isolate=isolate_failures,
         )
         return self._stream(plan, items, fn)
 
@@ -286,47 +364,10 @@ class BatchProcessor:
         if self._closed:
             raise ProcessorClosedError(self.settings.process_name)
 
-    async def _gather(self, plan: CallPlan, items: Items[Any], fn: Callable[[Any], Any]) -> list[Any]:
-        async with self._running(plan, items, fn) as call:
-            await call.finished.wait()
-        call.raise_outcome()
-        return call.delivery.results()
-
     @asynccontextmanager
     async def _stream(
         self, plan: CallPlan, items: Items[Any], fn: Callable[[Any], Any]
     ) -> AsyncIterator[AsyncIterator[Any]]:
-        async with self._running(plan, items, fn) as call:
-            results = ResultStream(call)
-            try:
-                yield results
-            finally:
-                results.close()
-
-    @asynccontextmanager
-    async def _running(self, plan: CallPlan, items: Items[Any], fn: Callable[[Any], Any]) -> AsyncIterator[Call]:
         self._require_open()
-        async with self._profiles.kept(plan.operation), self._watched(plan, items, fn) as call:
-            yield call
-
-    @asynccontextmanager
-    async def _watched(self, plan: CallPlan, items: Items[Any], fn: Callable[[Any], Any]) -> AsyncIterator[Call]:
-        sampler, totals = self._bundle.sampler, self._totals
-        if self._collects_first:
-            await sampler.reclaim_in_thread()
-        watched = self.settings.memory_monitoring
-        if watched:
-            sampler.sample()  # nothing of this call is in flight yet: the reading to compare the others with
-        call = self._assembly.call(plan, items, fn)
-        totals.call_opened(time.monotonic())
-        try:
-            async with RunningCall(call, sampler if watched else None, lambda: totals.call_closed(time.monotonic())):
-                yield call
-            if watched:
-                sampler.sample(boundary=True)
-        finally:
-            # What memory does between two calls is not the doing of the work whose weight the last reading saw.
-            if self._bundle.state.work.drained:
-                self._bundle.state.work.cut()
-        if self.settings.force_gc_on_completion:
-            await sampler.reclaim_in_thread()
+        async with self._runner.stream(plan, items, fn) as results:
+            yield results

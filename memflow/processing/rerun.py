@@ -1,7 +1,8 @@
-"""Running again what was cut short by memory: alone after a `MemoryError`, or in its turn after a preemption.
+"""Running again: alone after a `MemoryError`, in its turn after a preemption, in halves after a failure.
 
-Covers waiting for admission once more, running, and halving batches that are too large even alone. Whether an error
-asks for it is decided in `memflow.processing.call`; cancelling in `memflow.processing.preemption`.
+Covers waiting for admission once more, running, and halving batches: those that are too large even alone, and those
+that fail where the user wants to know which of the items do (`isolate_failures`). Whether an error asks for it is
+decided in `memflow.processing.call`; cancelling in `memflow.processing.preemption`.
 
 The worker that ran the item keeps it, so that its place, its order and its batch stay as they are: nothing is
 delivered twice, and nothing is pulled from the source meanwhile.
@@ -18,12 +19,15 @@ from memflow.processing.batch import Batch
 if TYPE_CHECKING:
     from memflow.processing.call import Call
 
-__all__ = ["AGAIN", "ALONE", "Check", "Preempted", "is_want_of_memory", "rerun_batch", "rerun_item"]
+__all__ = ["AGAIN", "ALONE", "HALVED", "RERUNS", "Check", "Preempted", "is_want_of_memory", "rerun_batch", "rerun_item"]
 
 AGAIN: Any = object()
 """Stands for the result of an item that is to be run again."""
 ALONE: Any = object()
 """The same, with nothing else in flight."""
+HALVED: Any = object()
+"""The same, in halves."""
+RERUNS: frozenset[Any] = frozenset((AGAIN, ALONE, HALVED))
 
 _MOST_PREEMPTIONS = 3
 _MOST_RUNS = 6
@@ -49,7 +53,8 @@ async def rerun_item(call: Call, batch: Batch, position: int, how: Any) -> Any:
     call.gate_leave(batch)
     while True:
         attempts += 1
-        again = _piece(batch, position, 1, [item], alone=how is ALONE or attempts > _MOST_PREEMPTIONS)
+        meant_alone = how is ALONE or attempts > _MOST_PREEMPTIONS
+        again = _piece(batch, position, 1, [item], alone=meant_alone)
         if how is ALONE:
             call.totals.items_rerun += 1
         try:
@@ -62,7 +67,7 @@ async def rerun_item(call: Call, batch: Batch, position: int, how: Any) -> Any:
                 return None
             return call.failed(batch, position, error, final=True, attempts=attempts - 1)
         except Exception as error:
-            alone += again.alone
+            alone += meant_alone  # also where the others did not end in time
             final = alone == _MOST_ALONE or attempts >= _MOST_RUNS
             how = call.failed(batch, position, error, final=final, attempts=attempts)
             if how is not AGAIN and how is not ALONE:
@@ -72,9 +77,16 @@ async def rerun_item(call: Call, batch: Batch, position: int, how: Any) -> Any:
 
 
 async def rerun_batch(call: Call, batch: Batch, how: Any, check: Check) -> bool:
-    """Run a batch again, in halves where it fails alone too; False when the call is over."""
+    """Run a batch again, in halves where it fails alone too, or its failures are isolated; False when the call is over.
+
+    A half that succeeds is not run again.
+    """
+    was_alone = call.is_alone
     call.gate_leave(batch)
+    batch.attempts = 1
     pieces = [_piece(batch, 0, batch.size, batch.items, alone=how is ALONE)]
+    if batch.size > 1 and (how is HALVED or (was_alone and how is ALONE)):
+        pieces = _halves(batch, pieces[0])
     preempted = 0
     while pieces:
         piece = pieces.pop()
@@ -86,7 +98,7 @@ async def rerun_batch(call: Call, batch: Batch, how: Any, check: Check) -> bool:
             if not await _admitted(call, piece):
                 if call.ended:
                     return False
-                pieces += _halves(batch, piece)
+                pieces += _halves(batch, piece, call.items_that_fit(piece))
                 continue
             call.load.start(piece.weight)
             try:
@@ -101,18 +113,21 @@ async def rerun_batch(call: Call, batch: Batch, how: Any, check: Check) -> bool:
             if gave_up and not call.plan.collect:
                 call.fail(error)
                 return False
+            piece.attempts += not gave_up
             for position in range(at, at + piece.size):
-                verdict = call.failed(batch, position, error, final=small or gave_up, attempts=2, size=piece.size)
+                verdict = call.failed(
+                    batch, position, error, final=small or gave_up, attempts=piece.attempts, size=piece.size
+                )
                 if verdict is None:
                     return False
-                if verdict is AGAIN or verdict is ALONE:
+                if verdict in RERUNS:
                     break
                 batch.results[position] = verdict
         finally:
             call.gate_leave(piece)
-        if verdict is ALONE and piece.alone:
+        if verdict is HALVED or (verdict is ALONE and piece.alone):
             pieces += _halves(batch, piece)
-        elif verdict is ALONE or verdict is AGAIN:
+        elif verdict in RERUNS:
             preempted += verdict is AGAIN
             piece.alone = verdict is ALONE or preempted >= _MOST_PREEMPTIONS
             pieces.append(piece)
@@ -120,19 +135,20 @@ async def rerun_batch(call: Call, batch: Batch, how: Any, check: Check) -> bool:
     return True
 
 
-def _piece(batch: Batch, at: int, size: int, items: list[Any], *, alone: bool) -> Batch:
+def _piece(batch: Batch, at: int, size: int, items: list[Any], *, alone: bool, attempts: int | None = None) -> Batch:
     weights = batch.weights[at : at + size] if batch.weights is not None else None
     piece = Batch(batch.start + at, items, weights, full=False)
     piece.alone = alone
+    piece.attempts = batch.attempts if attempts is None else attempts
     return piece
 
 
-def _halves(batch: Batch, piece: Batch) -> list[Batch]:
-    """Return both halves, the first one last, so that it is popped first."""
-    at, middle = piece.start - batch.start, piece.size // 2
+def _halves(batch: Batch, piece: Batch, most: int | None = None) -> list[Batch]:
+    """Return both halves (or the first `most` items and the rest), the first one last, so that it is popped first."""
+    at, middle = piece.start - batch.start, min(most or piece.size, piece.size // 2)
     return [
-        _piece(batch, at + middle, piece.size - middle, piece.items[middle:], alone=piece.alone),
-        _piece(batch, at, middle, piece.items[:middle], alone=piece.alone),
+        _piece(batch, at + start, end - start, piece.items[start:end], alone=piece.alone, attempts=piece.attempts)
+        for start, end in ((middle, piece.size), (0, middle))
     ]
 
 

@@ -52,6 +52,7 @@ class Wait:
         began_s: when it began to wait.
         step: how far the response has come.
         outcome: how it ended, in words.
+        cleared: what others had left behind was given back before it went on.
         reclaimed_bytes: what collecting and trimming gave back meanwhile.
     """
 
@@ -61,6 +62,7 @@ class Wait:
         "_quiet_since_s",
         "_was_alone",
         "began_s",
+        "cleared",
         "outcome",
         "reclaimed_bytes",
         "step",
@@ -71,6 +73,7 @@ class Wait:
         self.step = StallStep.WAITING
         self.outcome = "the call ended"
         self.reclaimed_bytes = 0
+        self.cleared = False
         self._alone_since_s = self._quiet_since_s = began_s
         self._changes = -1
         self._was_alone = False

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from memflow.exceptions import ConfigurationError
 from memflow.processing.cadence import Cadence
@@ -26,14 +26,25 @@ __all__ = ["AsyncSource", "Source", "SyncSource", "open_source"]
 class Source(Protocol):
     """Items, taken without waiting."""
 
-    ended: bool
-    """True once nothing more will come."""
-    error: BaseException | None
-    """What the source raised, if it did; the items before it are still delivered."""
-    pulled: int
-    """Items taken so far."""
     length: int | None
     """How many items there are in all, where that is known."""
+    winded: bool
+    """True when `take` gave none only since it had been at it for long: call `breathe`, and `take` again."""
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more will come."""
+        ...
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the source raised, if it did; the items before it are still delivered."""
+        ...
+
+    @property
+    def pulled(self) -> int:
+        """Items taken so far."""
+        ...
 
     def take(self, count: int, *, whole: bool = False) -> list[Any]:
         """Take up to `count` items that are there now.
@@ -51,6 +62,32 @@ class Source(Protocol):
         """Have `wake` called when items came or the source ended after `take` gave none."""
         ...
 
+    def place(self, ordinal: int) -> int:
+        """Return the position in the input of the n-th item that was taken."""
+        ...
+
+    @property
+    def is_fed(self) -> bool:
+        """True when `feed` must run while items are wanted."""
+        ...
+
+    @property
+    def lingers(self) -> bool:
+        """True when `linger` must run beside `feed`."""
+        ...
+
+    async def breathe(self) -> None:
+        """Let others run, and be ready for the next `take`."""
+        ...
+
+    async def feed(self) -> None:
+        """Pull items until the source ends."""
+        ...
+
+    async def linger(self) -> None:
+        """Wake the takers now and then, so that a part of a batch goes out."""
+        ...
+
     def let_go(self) -> None:
         """Forget the source and what waits here: nothing more will be taken."""
         ...
@@ -59,9 +96,11 @@ class Source(Protocol):
 class SyncSource:
     """An ordinary iterable, pulled inline."""
 
+    is_fed = lingers = winded = False
+
     def __init__(self, items: Iterable[Any]) -> None:
         self._iterator: Iterator[Any] = iter(items)
-        self.length = _length(items)
+        self.length: int | None = _length(items)
         self.ended = False
         self.error: BaseException | None = None
         self.pulled = 0
@@ -88,6 +127,20 @@ class SyncSource:
     def on_arrival(self, wake: Callable[[], None]) -> None:
         """Never called: everything a sync source has is there at once."""
 
+    def place(self, ordinal: int) -> int:
+        """Return the same: every item is taken."""
+        return ordinal
+
+    async def breathe(self) -> None:
+        """Let others run; never needed, since nothing here takes long."""
+        await checkpoint()
+
+    async def feed(self) -> None:
+        """Do nothing: there is nobody to wait for."""
+
+    async def linger(self) -> None:
+        """Do nothing: a part of a batch is there at the end only."""
+
 
 class AsyncSource:
     """An async iterable, pulled by `feed`, which must run in a task while items are wanted.
@@ -99,6 +152,9 @@ class AsyncSource:
         cadence: tells the feeder when it has run long enough without a checkpoint.
         linger_s: seconds after which `take(whole=True)` is content with what is there; None for never.
     """
+
+    is_fed = True
+    winded = False
 
     def __init__(
         self,
@@ -117,7 +173,7 @@ class AsyncSource:
         self._first_came_s = 0.0
         self._starved = False
         self._closing = False
-        self.length = None
+        self.length: int | None = None
         self.ended = False
         self.error: BaseException | None = None
         self.pulled = 0
@@ -126,12 +182,19 @@ class AsyncSource:
         """Have `wake` called when items came or the source ended after `take` gave none."""
         self._wake = wake
 
+    def place(self, ordinal: int) -> int:
+        """Return the same: every item is taken."""
+        return ordinal
+
     def let_go(self) -> None:
         """Forget what waits here; the generator is closed by `feed`."""
         self._waiting.clear()
+        self.ended = True
 
     def take(self, count: int, *, whole: bool = False) -> list[Any]:
         """Take up to `count` items that came; with `whole`, none while fewer came, unless they waited `linger_s`."""
+        if self.ended:
+            return []  # also where it was let go, and the feeder has not stopped yet
         waiting = self._waiting
         self._wanted = count
         there = len(waiting)
@@ -157,6 +220,10 @@ class AsyncSource:
 
     def _lingered(self) -> bool:
         return self._linger_s is not None and self._cadence.clock() - self._first_came_s >= self._linger_s
+
+    async def breathe(self) -> None:
+        """Let others run; never needed, since nothing here takes long."""
+        await checkpoint()
 
     async def feed(self) -> None:
         """Pull items until the source ends; waits while enough are waiting here."""

@@ -141,6 +141,10 @@ class ResultStream:
         await self._delivery.wait_result()
         self._cadence.resume()
 
+    def drain(self) -> None:
+        """Begin nothing new: the iteration ends with what is in flight."""
+        self._call.drain()
+
     def close(self) -> None:
         """Forget what was not taken: called when the stream's context is left."""
         self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from memflow.processing.outcome import SizeChange
 from memflow.processing.response import Wait
@@ -11,7 +12,11 @@ __all__ = ["Totals"]
 
 
 class Totals:
-    """Counts over a processor's life. Every field is meant as in `ProcessorStatistics`."""
+    """Counts over a processor's life. Every field is meant as in `ProcessorStatistics`.
+
+    Attributes:
+        on_giving_up: told when a wait for memory has lasted too long, just before its call ends.
+    """
 
     def __init__(self) -> None:
         self.items_done = 0
@@ -26,6 +31,7 @@ class Totals:
         self.longest_wait_s = 0.0
         self.waits_alone = 0
         self.waits_given_up = 0
+        self.on_giving_up: Callable[[], None] = lambda: None
         self.splits = 0
         self.waiting: dict[Wait, None] = {}
         self.calls_open = 0

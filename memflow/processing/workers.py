@@ -17,7 +17,7 @@ from memflow.execution.base import AsyncFunction
 from memflow.memory.work import OperationLoad
 from memflow.processing.batch import Batch
 from memflow.processing.call import Call
-from memflow.processing.rerun import AGAIN, ALONE, rerun_batch, rerun_item
+from memflow.processing.rerun import AGAIN, ALONE, RERUNS, rerun_batch, rerun_item
 
 __all__ = ["check_results", "track_weights", "work_batches", "work_items"]
 
@@ -107,7 +107,7 @@ async def _run_batch(call: Call, batch: Batch) -> bool:
         batch.results[:] = results
     finally:
         load.stop(batch.weight)
-    if (verdict is ALONE or verdict is AGAIN) and not await rerun_batch(call, batch, verdict, check_results):
+    if verdict in RERUNS and not await rerun_batch(call, batch, verdict, check_results):
         return False
     batch.items = []
     if call.ended:
@@ -121,7 +121,7 @@ def _fail_batch(call: Call, batch: Batch, error: Exception) -> Any:
     verdict: Any = None
     for position in range(batch.size):
         verdict = call.failed(batch, position, error)
-        if verdict is None or verdict is ALONE or verdict is AGAIN:
+        if verdict is None or verdict in RERUNS:
             break
         batch.results[position] = verdict
     return verdict

@@ -6,12 +6,16 @@ tracked: what user code holds beyond a batch's end, and what other processes hol
 
 The rule: with `base` what is in use without our work, a batch is admitted while
 
-    max(base + reserved, measured - reusable + pending) + predicted + guard <= share of the limit
+    base + reserved + predicted + guard <= share of the limit, and
+    measured - reusable - returned + pending + predicted + guard <= a little larger share
 
 `reserved` is everything promised; it covers work that has not allocated yet. `measured` is what the last reading says;
 it covers promises that were too small, and what the allocator keeps. `pending` is what was admitted too recently for
-that reading to show it: without it, everything admitted between two readings would be free. `guard` is room for what no
+that reading to show it: without it, everything admitted between two readings would be free. `returned` is what ended
+since that reading: without it, those that start in the place of others would find no room. `guard` is room for what no
 prediction covers (1.5 times the 99th percentile of past surprises, see `cost`).
+
+The second share is larger, since what is pending counts twice once it was allocated, and what is reusable is told low.
 
 One item may always run alone, as long as it fits under the limit itself: above what is in use, or above the base. What
 is larger than the whole limit is refused for good.
@@ -24,50 +28,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass
-from enum import Enum
 from math import inf
 from threading import Lock
 
 from memflow.memory.readings import MemoryReading
+from memflow.sizing.refusal import Refusal, RefusalReason
 
 __all__ = ["Admission", "Refusal", "RefusalReason", "Reservation"]
 
 _FORGOTTEN_S = 1.0
-
-
-class RefusalReason(Enum):
-    """Why a batch may not start."""
-
-    BUDGET = "budget"
-    """No room now; there may be later."""
-    QUEUED = "queued"
-    """Another one has waited long for its turn, and would wait for ever if smaller ones went ahead of it."""
-    TOO_LARGE = "too large"
-    """It needs more than the whole limit, so waiting does not help."""
-    ALONE = "alone"
-    """It asked to be alone and isn't yet, or somebody else is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A batch may not start now. Nothing has changed by asking."""
-
-    requested_bytes: int
-    """What was asked for, in bytes."""
-    reserved_bytes: int
-    """What is promised to others, in bytes."""
-    in_use_bytes: int
-    """What counted against the limit at the last reading, in bytes."""
-    limit_bytes: int
-    """The effective limit, in bytes."""
-    reason: RefusalReason
-    """Why."""
-
-    @property
-    def hopeless(self) -> bool:
-        """True when waiting can't help."""
-        return self.reason is RefusalReason.TOO_LARGE
 
 
 class Reservation:
@@ -91,18 +60,24 @@ class Reservation:
         if self._admission is not None:
             self._admission._shrink(self, max(0, to_bytes))
 
-    def release(self) -> None:
-        """Give everything back."""
+    def release(self, *, now_s: float | None = None) -> None:
+        """Give everything back.
+
+        Args:
+            now_s: Monotonic time, seconds, where the batch has ended and let go of its memory: until a reading shows
+                it, its bytes don't count as in use.
+        """
         admission, self._admission = self._admission, None
         if admission is not None:
-            admission._release(self)
+            admission._release(self, now_s)
 
 
 class Admission:
     """The ledger of reservations, one for all calls that share a memory limit.
 
     Args:
-        share: Part of the limit that may be filled; the rest is headroom for what is not ours to predict.
+        share: Part of the limit that promises may fill; the rest is headroom for what is not ours to predict.
+        live_share: Part of the limit that what is measured may fill.
         settle_s: Age at which an admitted batch is taken to show up in readings, seconds. Much more would count twice
             what is allocated at once; what allocates later is covered by what is reserved.
         patience_s: Seconds after which a waiting batch is let through before smaller ones.
@@ -110,6 +85,7 @@ class Admission:
     Attributes:
         reserved_bytes: what is promised now.
         holders: reservations held now.
+        spare_bytes: what was left beside the batch that asked last; negative where it did not fit.
         changes: how often something was admitted or given back, which tells progress from standstill.
 
     Example:
@@ -128,29 +104,39 @@ class Admission:
         "__weakref__",
         "_alone",
         "_base_bytes",
+        "_live_share",
         "_lock",
         "_patience_s",
         "_pending",
         "_pending_bytes",
+        "_returned",
+        "_returned_bytes",
         "_settle_s",
         "_share",
         "_waiters",
         "changes",
         "holders",
         "reserved_bytes",
+        "spare_bytes",
     )
 
-    def __init__(self, *, share: float = 0.85, settle_s: float = 0.005, patience_s: float = 0.25) -> None:
+    def __init__(
+        self, *, share: float = 0.85, live_share: float = 0.88, settle_s: float = 0.002, patience_s: float = 0.25
+    ) -> None:
         self.reserved_bytes = 0
         self.holders = 0
         self.changes = 0
         self._alone = False
         self._share = share
+        self._live_share = live_share
         self._settle_s = settle_s
         self._patience_s = patience_s
         self._base_bytes = 0
         self._pending: deque[Reservation] = deque()
         self._pending_bytes = 0
+        self._returned: deque[tuple[float, int]] = deque()
+        self._returned_bytes = 0
+        self.spare_bytes = 0
         self._waiters: dict[Hashable, tuple[float, float]] = {}
         self._lock = Lock()
 
@@ -222,8 +208,10 @@ class Admission:
 
     def _fits(self, wanted: int, measured: int, limit: int, *, stopped: bool) -> bool:
         """Tell whether it fits beside what is in flight."""
-        held = max(self._base_bytes + self.reserved_bytes, measured + self._pending_bytes)
-        return held + wanted <= self._share * limit and not (stopped and self.holders)
+        live = max(0, measured - self._returned_bytes) + self._pending_bytes
+        promised = self._base_bytes + self.reserved_bytes
+        self.spare_bytes = int(min(self._share * limit - promised, self._live_share * limit - live)) - wanted
+        return self.spare_bytes >= 0 and not (stopped and self.holders)
 
     def _fits_alone(self, predicted: int, measured: int, reading: MemoryReading, room: int | None) -> bool:
         """Tell whether an item may run with nothing else of ours in flight.
@@ -269,7 +257,10 @@ class Admission:
         return reservation
 
     def _settle(self, reading_s: float) -> None:
-        """Stop counting as pending what a reading shows by now."""
+        """Stop counting as pending, or as returned, what a reading shows by now."""
+        returned = self._returned
+        while returned and returned[0][0] <= reading_s:
+            self._returned_bytes -= returned.popleft()[1]
         pending, before_s = self._pending, reading_s - self._settle_s
         while pending and pending[0]._admitted_s <= before_s:
             self._unpend(pending.popleft())
@@ -289,8 +280,11 @@ class Admission:
                 self._pending_bytes -= less
             reservation.bytes = to_bytes
 
-    def _release(self, reservation: Reservation) -> None:
+    def _release(self, reservation: Reservation, now_s: float | None) -> None:
         with self._lock:
+            if now_s is not None and not reservation._pending:
+                self._returned.append((now_s, reservation.bytes))
+                self._returned_bytes += reservation.bytes
             self._unpend(reservation)
             self.reserved_bytes -= reservation.bytes
             self.holders -= 1

@@ -19,7 +19,7 @@ from memflow.sizing.concurrency import ConcurrencyChange, ConcurrencyPolicy
 from memflow.sizing.decisions import Reason
 from memflow.sizing.notes import calls_decision, size_decision
 from memflow.sizing.operation import Operation, WarmStart
-from memflow.sizing.outlook import Outlook, SizerLimits, memory_items, most_calls
+from memflow.sizing.outlook import Outlook, SizerLimits, memory_items, most_calls, planned_room
 from memflow.sizing.policy import SizeChoice, SizeView, next_batch_size
 from memflow.sizing.warm import sizes_to_take
 
@@ -30,6 +30,15 @@ _TIMED = 3
 _FAR = 4
 _SETTLED_S = 0.02
 _CLIMBED = 1.005
+_PLANNED = 1.05
+_PLAN_S = 1.0
+
+
+def _first_factor(operation: Operation) -> int:
+    """Return how steeply a call may begin its climb: calls of many items one step after another."""
+    if operation.concurrency is not None and not operation.climbing:
+        return 0
+    return 2 if operation.kind == "batches" else 4
 
 
 class CallSizer:
@@ -50,6 +59,9 @@ class CallSizer:
         "_limits",
         "_operation",
         "_outlook",
+        "_plan_bytes",
+        "_plan_until_s",
+        "_planned_level",
         "_search",
         "_since_s",
         "_size_before_probe",
@@ -84,7 +96,7 @@ class CallSizer:
             least=limits.least_concurrency,
             most=limits.most_concurrency,
             now_s=now_s,
-            ramp=not self._batches and (operation.concurrency is None or operation.climbing),
+            ramp=_first_factor(operation),
         )
         self._warm = warm if auto else None
         self._warm_items = operation.items + concurrency * (batch_size if self._batches else 1)
@@ -96,6 +108,9 @@ class CallSizer:
         self._size_before_probe: int | None = None
         self._last_in_use = 0
         self._backoff = Backoff()
+        self._plan_bytes, self._plan_until_s = 0, now_s
+        # Items are admitted one by one until admission refuses: from there on, more calls would only wait.
+        self._planned_level = PressureLevel.STOP if self._batches else PressureLevel.SHRINK
         operation.open += 1
         operation.opened_at = operation.batches
         operation.calls = concurrency
@@ -125,7 +140,8 @@ class CallSizer:
         if cost is None:
             return 0
         # An item function's load is learnt per item: each of its items is a call.
-        calls = 1.0 if self._batches else max(1.0, weight / self._operation.weight_per_item)
+        each = self._operation.weight_per_item  # 0 where every hint says that the size is unknown
+        calls = 1.0 if self._batches or not each else max(1.0, weight / each)
         return int(cost.predict_bytes(weight, calls))
 
     @property
@@ -172,8 +188,13 @@ class CallSizer:
             self._decide(now_s)
 
     def held_back(self, now_s: float) -> None:
-        """Take note that a batch waits for memory: until it doesn't, rates tell nothing about calls in flight."""
-        self._search.held_back(now_s)
+        """Take note that a batch waits for memory: until it doesn't, rates tell nothing about calls in flight.
+
+        Of batches they do: more calls are smaller ones of the same weight in all, and whatever waits they cause are
+        their own.
+        """
+        if not self._batches or self._search.ramping:
+            self._search.held_back(now_s)
 
     def shrink(self, now_s: float) -> None:
         """Halve, since memory is short or an allocation failed; nothing grows for a while."""
@@ -200,9 +221,10 @@ class CallSizer:
     def _decide(self, now_s: float) -> None:
         outlook = self._outlook
         level = outlook.level()
-        may_grow = level < PressureLevel.HOLD and not self._backoff.holds(now_s)
         in_use = outlook.in_use_bytes()
-        climbing = level >= PressureLevel.SHRINK and in_use > _CLIMBED * self._last_in_use
+        planned = level < self._planned_level and self._is_planned(in_use, now_s)
+        may_grow = (level < PressureLevel.HOLD or planned) and not self._backoff.holds(now_s)
+        climbing = level >= PressureLevel.SHRINK and not planned and in_use > _CLIMBED * self._last_in_use
         self._last_in_use = in_use
         if self._warm is not None and self._operation.items >= self._warm_items:
             warm, self._warm = self._warm, None
@@ -212,6 +234,22 @@ class CallSizer:
         if settled:
             self._decide_concurrency(now_s, may_grow=may_grow)
         self._due_s = now_s + (_SETTLED_S if settled and not self._searching() else _GROWING_S)
+
+    def _is_planned(self, in_use_bytes: int, now_s: float) -> bool:
+        """True where calls were sized to come this near to the limit, so that it is no sign of anything wrong.
+
+        Batches of an earlier plan may be in flight still, so the largest one of the last second counts. Sizes are
+        rounded down, by a third where it is one item or two: the room that they were fitted to counts in full.
+        """
+        if self._outlook.base_bytes is None:
+            return False
+        weight = (self.batch_size if self._batches else 1) * self._operation.weight_per_item
+        plan = self.concurrency * self.predict_bytes(weight)
+        if plan and self._batches:
+            plan = max(plan, planned_room(self._outlook, self._operation, self._limits, calls=self.concurrency))
+        if plan >= self._plan_bytes or now_s >= self._plan_until_s:
+            self._plan_bytes, self._plan_until_s = plan, now_s + _PLAN_S
+        return in_use_bytes <= self._outlook.base_bytes + _PLANNED * self._plan_bytes
 
     def _go_on_from(self, warm: WarmStart, now_s: float) -> None:
         """Take the sizes that an earlier run reached, now that a round has shown what memory says to it."""
@@ -237,6 +275,8 @@ class CallSizer:
         if choice.items != self.batch_size:
             self._set_size(choice.items, choice.reason, view, now_s)
             return False
+        if self._search.ramping:
+            return True
         if not self._is_proven():
             return False
         if choice.reason not in (Reason.PROBE, Reason.STEADY):
@@ -246,7 +286,7 @@ class CallSizer:
     def _why_hold(self, *, may_grow: bool) -> Reason | None:
         if not may_grow:
             return Reason.PRESSURE
-        if self._search.probing:
+        if self._search.probing or self._search.ramping:
             return Reason.PROBE
         return None if self._is_proven() else Reason.STEADY
 
@@ -302,7 +342,7 @@ class CallSizer:
         # Item functions are admitted item by item: admission bounds them better than any average could.
         change = search.limit(self._most_calls(), now_s) if self._batches else None
         if search.ramping:
-            change = search.climb(now_s, may_grow=may_grow)
+            change = search.climb(now_s, may_grow=may_grow, items=self.batch_size if self._batches else 1)
         while change is None and search.ready and not search.ramping:
             change = search.decide(now_s, may_grow=may_grow)
             if change is None or change.reason is not Reason.PAID:
@@ -325,7 +365,9 @@ class CallSizer:
         self._outlook.note(self._operation, calls_decision(self._outlook, self._operation, change, allowed, now_s))
 
     def _most_calls(self) -> float:
-        return most_calls(self._outlook, self._operation, self._limits)
+        """Return the calls that memory allows: with the smallest batches; in the first climb, with those there are."""
+        items = self.batch_size if self._batches and self._search.ramping else None
+        return most_calls(self._outlook, self._operation, self._limits, items=items)
 
     def _fit_size_to(self, change: ConcurrencyChange) -> None:
         """Share memory among more calls, or give it to fewer, while they are tried; undo that when it didn't pay."""

@@ -8,8 +8,9 @@ as much by itself) and go on, or step back. Where doubling did not pay at the st
 where a try lost, a step of a quarter either way (a server that thrashes has its best between two doublings). A round of
 tries that did not pay doubles the time until the next; a rate that moves by itself by a sixth makes it soon again.
 Measured are whole rounds of calls that were started under the present setting (`timing.RateMeter`), so that what an
-older setting started neither helps nor harms. After one round a gain of half or a loss of a quarter is beyond doubt;
-anything less is measured over three.
+older setting started neither helps nor harms. After one round a gain of half is beyond doubt, and so is a loss of a
+quarter in one that took a fifth of a second, of which no pause of the collector takes a quarter; anything less is
+measured over three.
 
 See the PyPI package adaptive-concurrency (keep a probe only if throughput rose 5 %) and Netflix's concurrency-limits
 (no growth unless the limit is used); unlike those, nothing here takes a latency for a sign of overload.
@@ -44,6 +45,7 @@ _LONGEST_PAUSE_S = 30.0
 _PAUSE_ROUNDS = 40
 _TRYING_SHARE = 0.02
 _USED_SHARE = 0.5
+_ROUNDING = 0.05
 _UP = 2.0
 _DOWN = 0.5
 _FINE = (1.25, 0.8)
@@ -73,7 +75,8 @@ class ConcurrencyPolicy:
         least: Never below.
         most: Never above.
         now_s: Monotonic time, seconds.
-        ramp: Nothing is known yet: climb once a round first (`memflow.sizing.ramp`), then search.
+        ramp: Nothing is known yet: climb once a round first (`memflow.sizing.ramp`), then search. How many times the
+            calls may be had after the first round; 0 to search at once.
 
     Attributes:
         value: calls in flight to have now.
@@ -106,9 +109,9 @@ class ConcurrencyPolicy:
         "value",
     )
 
-    def __init__(self, *, start: int, least: int, most: int, now_s: float, ramp: bool = False) -> None:
+    def __init__(self, *, start: int, least: int, most: int, now_s: float, ramp: int = 0) -> None:
         self.value = self.best = start
-        self._ramp = Ramp(start, now_s) if ramp else None
+        self._ramp = Ramp(start, now_s, first_factor=ramp) if ramp else None
         self.best_rate: float | None = None
         self.probing = self.round_full = False
         self._least = least
@@ -147,15 +150,16 @@ class ConcurrencyPolicy:
         """True during the first climb, when `climb` decides, and `decide` has nothing to say."""
         return self._ramp is not None
 
-    def climb(self, now_s: float, *, may_grow: bool = True) -> ConcurrencyChange | None:
+    def climb(self, now_s: float, *, may_grow: bool = True, items: int = 1) -> ConcurrencyChange | None:
         """Go higher after each round of the first climb that paid; end it with the first that did not.
 
         Args:
             now_s: Monotonic time, seconds.
             may_grow: False near the memory limit: the climb waits.
+            items: Items of a call, to tell rates by.
         """
         ramp = self._ramp
-        if ramp is None or not ramp.round_ended(now_s):
+        if ramp is None or not (ramp.round_ended(now_s) or ramp.is_overdue(now_s)):
             return None
         if not may_grow:
             ramp.pause(now_s)
@@ -170,16 +174,17 @@ class ConcurrencyPolicy:
         pays = ramp.pays(now_s)
         if pays is None:
             return None
+        rates = [rate * items if rate is not None else None for rate in (ramp.rate_before, ramp.rate)]
         if pays:
             target = min(self._ceiling, ramp.factor * before)
             self._move(target, now_s)
             self.best = target
             ramp.climb(target)
-            return ConcurrencyChange(before, target, Reason.GROWTH_CAP, ramp.rate_before, ramp.rate)
+            return ConcurrencyChange(before, target, Reason.GROWTH_CAP, *rates)
         self._end_ramp(now_s)
-        self._move(max(self._least, min(before, ceil(ramp.needed))), now_s)
+        self._move(max(self._least, min(before, ceil(ramp.needed - _ROUNDING))), now_s)
         self.best = self.value
-        return ConcurrencyChange(before, self.value, Reason.DID_NOT_PAY, ramp.rate_before, ramp.rate)
+        return ConcurrencyChange(before, self.value, Reason.DID_NOT_PAY, *rates)
 
     def _end_ramp(self, now_s: float) -> None:
         self._ramp, self.round_full = None, False
@@ -244,7 +249,8 @@ class ConcurrencyPolicy:
         if not self.probing:
             return self._judge_baseline(rate, now_s, enough=enough, may_grow=may_grow)
         gain = rate / self.best_rate if self.best_rate else 1.0
-        if not enough and not (gain >= _CLEAR_GAIN and self._factor > 1) and gain > _CLEAR_LOSS:
+        clear_loss = gain <= _CLEAR_LOSS and meter.lasted_s >= _VERDICT_S
+        if not enough and not (gain >= _CLEAR_GAIN and self._factor > 1) and not clear_loss:
             return None
         return self._keep(rate, now_s) if gain >= self._margin else self._step_back(rate, now_s)
 

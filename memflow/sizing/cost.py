@@ -1,7 +1,8 @@
 """What work costs in memory: bytes per item (or per byte of hint) and per call, learnt from peaks. Pure.
 
-Covers the estimate and the guard against what it can't foresee. Seconds are `memflow.sizing.timing`'s, the choice of a
-size `memflow.sizing.policy`'s, the promise of bytes `memflow.sizing.admission`'s.
+Covers the estimate. The guard against what it can't foresee is `memflow.sizing.surprises`'s, seconds are
+`memflow.sizing.timing`'s, the choice of a size `memflow.sizing.policy`'s, the promise of bytes
+`memflow.sizing.admission`'s.
 
 How it works. RSS before and after a batch tells nothing where the allocator keeps what was freed (it reads 0 to 10 %
 of the truth). Instead, with B the RSS when idle (the anchor), P the exact peak of a window and I the largest weight in
@@ -24,13 +25,14 @@ flight meanwhile:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from memflow.sizing.fitting import fit_quantile_plane, percentile
-from memflow.sizing.ratios import Ratios
+from memflow.sizing.fitting import fit_quantile_plane
+from memflow.sizing.ratios import STEP, Ratios
 from memflow.sizing.shifts import ShiftWatch
+from memflow.sizing.surprises import Surprises
 
 __all__ = ["CostModel", "MemoryCost"]
 
@@ -42,15 +44,13 @@ GREW_SHARE = 0.02
 _CREPT_SHARE = 0.05  # over all peaks that grew before; less than this is the allocator's own waste
 _RUN = 5
 _ROWS = 64
+_LEAST_ROWS = 6  # to tell calls from their weight
 _SHIFT_MARGIN = 1.1
 _FIT_QUANTILE = 0.7
 _RIDGE = 0.02
 _RIDGE_SPLIT = 0.003  # weight against calls: here the prior, all bytes on the weight, is known to be wrong
 _FIT_SPREAD = 1.5
 _FIT_INTERVAL_S = 0.1
-_GUARD_JUMPS = 256
-_GUARD_SHARE = 0.99
-_GUARD_FACTOR = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +85,26 @@ class CostModel:
 
     Args:
         anchor_bytes: RSS with nothing in flight; None takes the start of the first window.
+        held: Tells what the allocators count as live, bytes; None where they can't.
 
     Attributes:
         anchor_bytes: the anchor in use; it sinks by itself when RSS is seen below it.
         quiet_windows: windows with work in flight since memory last grew. Many of them mean that freed memory is used
             again and nothing new is learnt: trimming makes growth visible.
-        guard_bytes: room to keep for sudden use that no prediction covers: 1.5 times the 99th percentile of the jumps
-            above prediction from one window to the next. (Not the maximum: one outlier would serialise the job.)
     """
 
-    def __init__(self, *, anchor_bytes: float | None = None) -> None:
+    def __init__(self, *, anchor_bytes: float | None = None, held: Callable[[], float | None] = lambda: None) -> None:
         self.anchor_bytes = anchor_bytes
+        self._held = held
         self.quiet_windows = 0
-        self.guard_bytes = 0.0
         self._ratios: dict[str, Ratios] = {}
         self._fitted: dict[str, MemoryCost] = {}
+        self._known: dict[str, MemoryCost | None] = {}  # what `cost` said since the last window
         self._watches: dict[str, ShiftWatch] = {}
         self._rows: deque[_Row] = deque(maxlen=_ROWS)
         self._next_fit_s = -inf
         self._new_rows = 0
-        self._jumps: deque[float] = deque(maxlen=_GUARD_JUMPS)
-        self._excess = 0.0
-        self._used = 0.0
-        self._windows = 0
+        self._surprises = Surprises(self.predict_bytes)
         self._record_bytes = inf
 
     def observe(
@@ -120,6 +117,8 @@ class CostModel:
         calls: Mapping[str, float],
         finished: Mapping[str, float],
         now_s: float,
+        batched: Collection[str] = (),
+        cut_short: bool = False,
     ) -> None:
         """Learn from one window.
 
@@ -131,30 +130,46 @@ class CostModel:
             calls: Operation to the calls in flight, where known.
             finished: Operation to the weight that was finished since the start.
             now_s: Monotonic time, seconds; fits are spaced by it.
+            batched: Operations whose items come in batches, so that a ratio tells of many items.
+            cut_short: Use came as near to the limit as it can, so that what was wanted may have been more.
         """
         if self.anchor_bytes is None or start_bytes < self.anchor_bytes:
             self.anchor_bytes = start_bytes
         if not loads:
             # Nothing of ours ran: a rise is somebody else's.
             self.anchor_bytes += max(0.0, end_bytes - start_bytes)
-            self._excess = self._used = 0.0
+            self._surprises.rest()
             return
         self._watch_floor(start_bytes, peak_bytes, loads, finished)
         used = max(0.0, peak_bytes - self.anchor_bytes)
-        self._watch_jump(used, self.predict_bytes(loads, calls))
+        self._surprises.add(used, loads, calls)
         at_once = peak_bytes > start_bytes + max(GREW_BYTES, GREW_SHARE * used)
         if at_once or peak_bytes > self._record_bytes + max(GREW_BYTES, _CREPT_SHARE * used):
             self.quiet_windows = 0
             self._record_bytes = peak_bytes if self._record_bytes == inf else max(self._record_bytes, peak_bytes)
-            self._learn_growth(used, loads, calls, slow=not at_once)
+            self._learn_growth(used, loads, calls, slow=not at_once, batched=batched, cut_short=cut_short)
         else:
             self.quiet_windows += 1
-            self._learn_quiet(used, loads, finished)
+            self._learn_quiet(used, loads, calls, finished)
+        self._known = {}
         if self._new_rows and now_s >= self._next_fit_s:
             self._fit(now_s)
+            self._known = {}
+
+    @property
+    def guard_bytes(self) -> float:
+        """Room to keep for sudden use that no prediction covers, bytes; see `memflow.sizing.surprises`."""
+        return self._surprises.guard_bytes
 
     def cost(self, operation: str) -> MemoryCost | None:
         """Return what an operation takes, None before anything was learnt."""
+        try:
+            return self._known[operation]
+        except KeyError:
+            found = self._known[operation] = self._find_cost(operation)
+            return found
+
+    def _find_cost(self, operation: str) -> MemoryCost | None:
         fitted = self._fitted.get(operation)
         if fitted is not None:
             return fitted
@@ -192,45 +207,71 @@ class CostModel:
         for operation, load in loads.items():
             watch = self._watches.setdefault(operation, ShiftWatch())
             shift = watch.add(
-                rise=peak - start, used=max(0.0, peak - anchor), load=load, finished=finished.get(operation, 0.0)
+                rise=peak - start,
+                used=max(0.0, peak - anchor),
+                load=load,
+                finished=finished.get(operation, 0.0),
+                held=self._held(),
             )
             if shift is not None:
                 self.anchor_bytes = anchor + shift.floor_bytes
                 self._ratios_of(operation).cap(_SHIFT_MARGIN * shift.ratio)
                 self._rows.clear()
+                self._known = {}
 
-    def _learn_growth(self, used: float, loads: Mapping[str, float], calls: Mapping[str, float], *, slow: bool) -> None:
+    def _learn_growth(
+        self,
+        used: float,
+        loads: Mapping[str, float],
+        calls: Mapping[str, float],
+        *,
+        slow: bool,
+        batched: Collection[str],
+        cut_short: bool,
+    ) -> None:
         if len(loads) == 1:
             for operation, load in loads.items():
                 ratios = self._ratios_of(operation)
-                ratios.add_slow_growth(used, load) if slow else ratios.add_growth(used / load)
-        self._rows.append(_Row(loads, calls, used))
-        self._new_rows += 1
+                if slow:
+                    ratios.add_slow_growth(used, load)
+                elif ratios.add_growth(
+                    used / load, of_many=operation in batched and self._is_unforeseen(used, loads, calls)
+                ):
+                    self._forget_before_step(operation)
+        if not cut_short:  # else large and small calls would seem to take the same
+            self._rows.append(_Row(loads, calls, used))
+            self._new_rows += 1
 
-    def _learn_quiet(self, used: float, loads: Mapping[str, float], finished: Mapping[str, float]) -> None:
+    def _is_unforeseen(self, used: float, loads: Mapping[str, float], calls: Mapping[str, float]) -> bool:
+        """True where use is far above what was learnt: small batches with a fixed cost take more for each item, too."""
+        return used > STEP * self.predict_bytes(loads, calls)
+
+    def _forget_before_step(self, operation: str) -> None:
+        """Drop all but the last row of an operation whose items have become larger; the next one is added then."""
+        self._fitted.pop(operation, None)
+        self._known = {}
+        while len(self._rows) > 1:
+            self._rows.popleft()
+        self._surprises.judge()
+
+    def _learn_quiet(
+        self, used: float, loads: Mapping[str, float], calls: Mapping[str, float], finished: Mapping[str, float]
+    ) -> None:
         # With several operations at once the bound of one depends on the other's share: nothing to learn.
         if len(loads) == 1:
             for operation, load in loads.items():
-                self._ratios_of(operation).add_quiet(used / load, load, finished.get(operation, 0.0))
+                ratios, fitted = self._ratios_of(operation), self._fitted.get(operation)
+                ratios.add_quiet(used / load, load, finished.get(operation, 0.0))
+                if fitted is not None and ratios.is_below(fitted.predict_bytes(load, calls.get(operation, 1.0)), load):
+                    # Items have become smaller, and nothing grows that the fit could learn that from.
+                    self._fitted.pop(operation)
+                    self._rows = deque((row for row in self._rows if operation not in row.loads), maxlen=_ROWS)
 
     def _ratios_of(self, operation: str) -> Ratios:
         found = self._ratios.get(operation)
         if found is None:
             found = self._ratios[operation] = Ratios()
         return found
-
-    def _watch_jump(self, used: float, predicted: float) -> None:
-        """Note how far use rose above prediction since the window before.
-
-        Only what use itself rose by counts: where memory is kept, prediction falls with the load and use doesn't.
-        """
-        self._windows += 1
-        excess = max(0.0, used - predicted)
-        if self._windows > 2 * _RUN:
-            self._jumps.append(max(0.0, min(excess - self._excess, used - self._used)))
-            if self._windows % 16 == 0:
-                self.guard_bytes = _GUARD_FACTOR * percentile(self._jumps, _GUARD_SHARE)
-        self._excess, self._used = excess, used
 
     def _fit(self, now_s: float) -> None:
         """Fit bytes per weight and per call jointly, where the rows can tell them apart."""
@@ -239,7 +280,7 @@ class CostModel:
         rows = tuple(self._rows)
         columns = _columns(rows)
         rows = tuple(row for row in rows if all(_knows(row, column) for column in columns))
-        if len(columns) < 2:
+        if len(columns) < 2 or (len(rows) < _LEAST_ROWS and len({name for name, _ in columns}) == 1):
             self._fitted = {}
             return
         prior = self._prior(rows, columns)

@@ -22,8 +22,10 @@ __all__ = ["Learning"]
 _log = logging.getLogger("memflow.sizing")
 
 _UNCOMFORTABLE_PCT = 60.0
+_CUT_SHORT_PCT = 90.0
 _RECALLED_GUARD_WINDOWS = 64
 _RECALLED_GUARD_SHARE = 0.1
+_MOST_GUARD_SHARE = 0.2  # more would leave the work too little; what lies beyond is for RLIMIT_DATA to catch
 
 
 class Learning:
@@ -45,7 +47,7 @@ class Learning:
         self.reusable_bytes = 0
         self._state = state
         self._debug = debug
-        self._model = CostModel()
+        self._model = CostModel(held=self._held)
         self._baseline = HeapBaseline(state.allocator)
         self._others_bytes: dict[str, float] = {}
         self._priors: dict[str, Prior] = {}
@@ -71,10 +73,13 @@ class Learning:
         """Learn from a window."""
         model, loads = self._model, window.loads
         calls, finished = {}, {}
+        batched = []
         for name in loads:
             known = operations.get(name)
             if known is not None:
                 finished[name] = known.weight
+                if known.kind == "batches":
+                    batched.append(name)
                 if known.batches - known.opened_at >= known.calls:  # while calls begin one by one, nobody counts them
                     calls[name] = float(known.calls)
             else:
@@ -88,6 +93,9 @@ class Learning:
             calls=calls,
             finished=finished,
             now_s=reading.time_s,
+            batched=batched,
+            cut_short=reading.in_use_bytes + reading.peak_rss_bytes - reading.rss_bytes
+            >= _CUT_SHORT_PCT / 100 * reading.limit_bytes,
         )
         if loads:
             self._others_bytes = (
@@ -95,7 +103,8 @@ class Learning:
                 if len(loads) > 1
                 else {}
             )
-            self.guard_bytes = int(max(model.guard_bytes, self._recalled_guard(reading.limit_bytes)))
+            guard = max(model.guard_bytes, self._recalled_guard(reading.limit_bytes))
+            self.guard_bytes = int(min(guard, _MOST_GUARD_SHARE * reading.limit_bytes))
             if self._priors:
                 self._retire_priors(loads)
         self.base_bytes = self._base(reading)
@@ -103,6 +112,9 @@ class Learning:
             self.reusable_bytes = self._baseline.reusable_bytes(model, reading)
         elif self.reusable_bytes:
             self.reusable_bytes = 0
+
+    def _held(self) -> float | None:
+        return self._baseline.held_bytes(self._model, self._state.reading)
 
     def _recalled_guard(self, limit_bytes: int) -> float:
         """What an earlier run kept for surprises, until this one knows; never so much that little could start."""

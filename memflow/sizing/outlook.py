@@ -14,10 +14,11 @@ from memflow.sizing.decisions import Decision
 from memflow.sizing.operation import Operation
 from memflow.sizing.policy import SizeBounds, items_that_fit
 
-__all__ = ["Outlook", "SizerLimits", "bytes_per_item", "memory_items", "most_calls"]
+__all__ = ["Outlook", "SizerLimits", "bytes_per_item", "memory_items", "most_calls", "planned_room"]
 
-_ITEMS_EXTRA_PCT = 15.0
-_ITEMS_MOST_PCT = 85.0
+_EXTRA_PCT = 14.0
+_MOST_PCT = 84.0  # short of what admission lets in
+_MANY_CALLS = 8
 
 
 class Outlook(Protocol):
@@ -82,7 +83,7 @@ def bytes_per_item(outlook: Outlook, operation: Operation) -> float | None:
 def memory_items(outlook: Outlook, operation: Operation, limits: SizerLimits, *, calls: int) -> float | None:
     """Return the items a batch that memory allows with so many calls in flight; None where nothing was learnt."""
     cost = outlook.cost(operation.name)
-    room = outlook.room_bytes(operation.name, limits.target_pct)
+    room = outlook.room_bytes(operation.name, _target_pct(limits, calls))
     if cost is None or room is None:
         return None
     return items_that_fit(
@@ -93,17 +94,31 @@ def memory_items(outlook: Outlook, operation: Operation, limits: SizerLimits, *,
     )
 
 
-def most_calls(outlook: Outlook, operation: Operation, limits: SizerLimits) -> float:
-    """Return the calls in flight that memory allows, with the smallest batches; inf where nothing was learnt.
+def planned_room(outlook: Outlook, operation: Operation, limits: SizerLimits, *, calls: int) -> int:
+    """Return the bytes that batches are sized to fill with so many calls in flight; 0 before the first reading."""
+    return int(max(0.0, outlook.room_bytes(operation.name, _target_pct(limits, calls)) or 0.0))
 
-    Item functions are admitted item by item, so they may come nearer to the limit than whole batches.
+
+def most_calls(outlook: Outlook, operation: Operation, limits: SizerLimits, *, items: int | None = None) -> float:
+    """Return the calls in flight that memory allows; inf where nothing was learnt.
+
+    Args:
+        outlook: What is known about memory.
+        operation: Whose calls.
+        limits: What the settings allow.
+        items: Items of each; None for the least there may be.
     """
-    target, least = limits.target_pct, limits.bounds.least
-    if operation.kind == "items":
-        target, least = max(target, min(_ITEMS_MOST_PCT, target + _ITEMS_EXTRA_PCT)), 1
+    if items is None:
+        items = 1 if operation.kind == "items" else limits.bounds.least
     cost = outlook.cost(operation.name)
-    room = outlook.room_bytes(operation.name, target)
+    room = outlook.room_bytes(operation.name, _target_pct(limits, _MANY_CALLS))
     if cost is None or room is None:
         return inf
-    each = cost.predict_bytes(least * operation.weight_per_item)
+    each = cost.predict_bytes(items * operation.weight_per_item)
     return max(0.0, room) / each if each > 0 else inf
+
+
+def _target_pct(limits: SizerLimits, calls: int) -> float:
+    """Return the share of the limit to fill: many small calls are admitted one by one, so they may come nearer."""
+    extra = _EXTRA_PCT * min(1.0, (calls - 1) / (_MANY_CALLS - 1))
+    return max(limits.target_pct, min(_MOST_PCT, limits.target_pct + extra))

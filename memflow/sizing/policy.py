@@ -122,7 +122,7 @@ def _growth_target(view: SizeView) -> tuple[float, Reason]:
 
 def _shrink(view: SizeView, ceiling: tuple[float, Reason], bounds: SizeBounds) -> SizeChoice:
     items = max(bounds.least, int(ceiling[0]))
-    if items > view.current * (1 - _DEAD_BAND) and ceiling[1] is not Reason.BOUND:
+    if items >= view.current * (1 - _DEAD_BAND) and ceiling[1] is not Reason.BOUND:
         return SizeChoice(view.current, Reason.STEADY)
     return SizeChoice(items, ceiling[1] if items < view.current else Reason.BOUND)
 

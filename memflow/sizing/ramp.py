@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = ["Ramp"]
 
 _PAYS = 0.625
-_FREELY = 0.9
+_FREELY = 0.75
 _LEAST_S = 0.02
 _FASTER = 4
 _FAST = 2
@@ -26,6 +26,7 @@ class Ramp:
     Args:
         calls: Calls in flight at first.
         now_s: Monotonic time, seconds.
+        first_factor: How many times the calls may be had after the first round.
 
     Attributes:
         ended: calls that ended in this round.
@@ -37,12 +38,12 @@ class Ramp:
 
     __slots__ = ("_calls", "_calls_before", "_doubtful", "_since_s", "ended", "factor", "rate", "rate_before")
 
-    def __init__(self, calls: int, now_s: float) -> None:
+    def __init__(self, calls: int, now_s: float, *, first_factor: int = _FASTER) -> None:
         self._calls = self._calls_before = calls
         self._doubtful = False
         self._since_s = now_s
         self.ended = 0
-        self.factor = _FAST
+        self.factor = first_factor
         self.rate: float | None = None
         self.rate_before: float | None = None
 
@@ -59,12 +60,19 @@ class Ramp:
         """True when a verdict is due."""
         return self.full and now_s - self._since_s >= _LEAST_S
 
+    def is_overdue(self, now_s: float) -> bool:
+        """True when the round has taken so long that two of its kind could not pay."""
+        if not self.rate_before or not self.ended:
+            return False
+        return now_s - self._since_s >= 2 * self._calls_before / (_PAYS * self.rate_before)
+
     def pays(self, now_s: float) -> bool | None:
         """Close the round: True when it was the first, or its rate rose by at least 5/8 of what its calls did.
 
         None after the first round that was not: calls that all began at once may have stood in each other's way as they
         did so, and are given another round.
         """
+        overdue = not self.full
         self.rate = self.ended / (now_s - self._since_s)
         self.ended, self._since_s = 0, now_s
         if self.rate_before is None:
@@ -73,7 +81,7 @@ class Ramp:
         if share >= _PAYS:
             self.factor = _FASTER if share >= _FREELY else _FAST
             return True
-        self._doubtful = not self._doubtful
+        self._doubtful = not (self._doubtful or overdue)
         return None if self._doubtful else False
 
     @property

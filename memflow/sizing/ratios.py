@@ -11,7 +11,10 @@ from statistics import median
 
 from memflow.sizing.fitting import percentile
 
-__all__ = ["Ratios"]
+__all__ = ["STEP", "Ratios"]
+
+STEP = 1.3
+"""How far above the usual two averages over many items must lie to show that items have become larger."""
 
 _SAMPLES = 24
 _RECENT = 5
@@ -19,6 +22,8 @@ _PERCENTILE = 0.8
 _RUN = 5
 _RUN_MARGIN = 0.03
 _TURNS = 4
+_FULL_LOAD = 0.9
+_FAR_BELOW = 0.8
 
 
 class Ratios:
@@ -49,9 +54,17 @@ class Ratios:
             return self._estimate if self._estimate is not None else self._bound
         return min(self._estimate, self._bound)
 
-    def add_growth(self, ratio: float) -> None:
-        """Take a sample from a window in which memory grew."""
-        samples = self.samples
+    def add_growth(self, ratio: float, *, of_many: bool = False) -> bool:
+        """Take a sample from a window in which memory grew; True where items have become larger, as two samples say.
+
+        Args:
+            ratio: Bytes per weight.
+            of_many: It is an average over batches: two that lie far above the estimate are no accident of one item.
+        """
+        samples, before = self.samples, self.estimate
+        step = of_many and before is not None and self._is_step(before, ratio)
+        if step:
+            del samples[:-1]
         samples.append(ratio)
         self._estimate = self._bound = self._quiet_goal = None
         self._quiet_load = 0.0
@@ -60,6 +73,12 @@ class Ratios:
             del samples[0]
         if len(samples) >= 2 * _RUN:
             self._forget_older_regime(samples)
+        return step
+
+    def _is_step(self, before: float, ratio: float) -> bool:
+        last = self.samples[-1] if self.samples else 0.0
+        usual = percentile(self.samples[:-1], 0.5) if len(self.samples) > 2 else before
+        return min(last, ratio) > STEP * usual
 
     def add_slow_growth(self, used_bytes: float, load: float) -> None:
         """Take a sample where a little growth in each of many windows has added up.
@@ -76,6 +95,15 @@ class Ratios:
         middle = median(older)
         if max(newer) < (1 - _RUN_MARGIN) * middle or min(newer) > (1 + _RUN_MARGIN) * middle:
             del samples[: len(older) // 2 + 1]
+
+    def is_below(self, predicted_bytes: float, load: float) -> bool:
+        """True where windows without growth contradict a prediction for this load, which is about the largest of them.
+
+        With less in flight, what calls take whatever their weight is most of it, and a ratio tells nothing.
+        """
+        if self._bound is None or load < _FULL_LOAD * self._quiet_load:
+            return False
+        return self._bound * load < _FAR_BELOW * predicted_bytes
 
     def cap(self, ratio: float) -> None:
         """Lower what was above: it held more than what was in flight."""

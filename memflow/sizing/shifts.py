@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
 __all__ = ["Shift", "ShiftWatch"]
@@ -47,12 +48,14 @@ class _Turn:
     """Use above the anchor for each unit of weight in flight, bytes."""
     load: float
     """The largest weight in flight."""
+    held: float
+    """What the allocators counted as live for each unit of weight in flight, bytes; inf where nobody can tell."""
 
 
 class ShiftWatch:
     """Watches one operation that runs alone."""
 
-    __slots__ = ("_began", "_load", "_returned", "_rises", "_turns", "_used")
+    __slots__ = ("_began", "_held", "_load", "_returned", "_rises", "_turns", "_used")
 
     def __init__(self) -> None:
         self._turns: deque[_Turn] = deque(maxlen=_TURNS)
@@ -62,9 +65,9 @@ class ShiftWatch:
     def skip(self) -> None:
         """Begin a turn-over anew, since something else was in flight too."""
         self._began: float | None = None
-        self._rises = self._load = self._used = 0.0
+        self._rises = self._load = self._used = self._held = 0.0
 
-    def add(self, *, rise: float, used: float, load: float, finished: float) -> Shift | None:
+    def add(self, *, rise: float, used: float, load: float, finished: float, held: float | None = None) -> Shift | None:
         """Take a window; a shift when one is seen.
 
         Args:
@@ -72,16 +75,18 @@ class ShiftWatch:
             used: The window's peak over the anchor, bytes.
             load: The largest weight in flight.
             finished: Weight finished since the start.
+            held: What the allocators count as live at its end, bytes; None where nobody can tell.
         """
         if self._began is None:
             self._began = finished
         self._rises += max(0.0, rise)
         self._load = max(self._load, load)
         self._used = max(self._used, used)
+        self._held = max(self._held, inf if held is None else held)
         done = finished - self._began
         if done < self._load:
             return None
-        self._turns.append(_Turn(self._rises / done, self._used / self._load, self._load))
+        self._turns.append(_Turn(self._rises / done, self._used / self._load, self._load, self._held / self._load))
         self.skip()
         self._began = finished
         return self._judge()
@@ -102,6 +107,14 @@ class ShiftWatch:
             return None
         kept, load = ratio * max(1.0, grown), min(turn.load for turn in recent)
         floor = (higher * ratio - kept) * load
+        held = [turn.held for turn in older]
+        if inf not in held:
+            usual = median(held)
+            floor = min(floor, (min(turn.held for turn in recent) - usual) * load)
+            if floor < (_HIGHER - 1) * ratio * load:
+                return None
+            for turn in turns:
+                turn.held = min(turn.held, max(usual, turn.held - floor / turn.load))
         for turn in turns:
             turn.ratio = min(turn.ratio, max(kept, turn.ratio - floor / turn.load))
         return Shift(floor, kept)

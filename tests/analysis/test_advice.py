@@ -31,7 +31,7 @@ def situation(operation="embed", **changes):
 
 def growth(**changes):
     evidence = {name: value for name, value in (GROWTH | changes).items() if value is not None}
-    return Finding(IssueKind.GROWTH, Severity.WARNING, evidence)
+    return Finding(IssueKind.SUSPECTED_LEAK, Severity.WARNING, evidence)
 
 
 def test_growth_is_called_a_suspicion_with_its_rate():

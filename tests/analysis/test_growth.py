@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memflow.analysis.detectors import IssueKind, Severity, Thresholds
-from memflow.analysis.growth import GrowthWindow, growth, span_s, still_growing, unexplained_mb_per_min
+from memflow.analysis.growth import MIN_ROWS, GrowthWindow, growth, span_s, still_growing, unexplained_mb_per_min
 from memflow.analysis.trend import Series
 
 THRESHOLDS = Thresholds()
@@ -66,7 +66,7 @@ CLEAN = {
 def test_leaks_are_found(name, seed):
     found = growth(window(curve(LEAKS[name], n=200, seed=seed)), THRESHOLDS)
     assert found is not None
-    assert found.kind is IssueKind.GROWTH
+    assert found.kind is IssueKind.SUSPECTED_LEAK
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -138,7 +138,7 @@ def test_growth_along_time_where_no_item_ends():
     assert "growth_bytes_per_item" not in found.evidence
 
 
-@pytest.mark.parametrize("n", [0, 1, 71])
+@pytest.mark.parametrize("n", [0, 1, MIN_ROWS - 1])
 def test_too_few_samples_give_no_finding(n):
     seen = window(curve(LEAKS["steady"], n=n))
     assert growth(seen, THRESHOLDS) is None

@@ -19,8 +19,8 @@ from memflow.analysis.issues import (
 )
 
 ISSUE = MemoryIssue(
-    id="growth-embed-1",
-    kind=IssueKind.GROWTH,
+    id="suspected_leak-embed-1",
+    kind=IssueKind.SUSPECTED_LEAK,
     severity=Severity.WARNING,
     operation="embed",
     message="live memory has grown by 12.0 MB/min",
@@ -32,7 +32,7 @@ ISSUE = MemoryIssue(
 
 
 def test_an_issue_is_one_readable_line():
-    assert str(ISSUE) == "WARNING growth-embed-1: live memory has grown by 12.0 MB/min"
+    assert str(ISSUE) == "WARNING suspected_leak-embed-1: live memory has grown by 12.0 MB/min"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_an_issue_is_one_readable_line():
     [
         (IssueOpened(ISSUE), f"opened {ISSUE}"),
         (IssueUpdated(ISSUE), f"updated {ISSUE}"),
-        (IssueResolved(ISSUE, 13.5, "it stopped"), "resolved growth-embed-1 after 3.5 s: it stopped"),
+        (IssueResolved(ISSUE, 13.5, "it stopped"), "resolved suspected_leak-embed-1 after 3.5 s: it stopped"),
         (EventsDropped(3), "3 events were dropped: this subscriber reads too slowly, or channel_size is too small"),
     ],
 )

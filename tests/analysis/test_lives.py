@@ -9,7 +9,7 @@ from memflow.analysis.issues import IssueOpened, IssueResolved, IssueUpdated
 from memflow.analysis.lives import IssueLives
 
 
-def finding(severity=Severity.WARNING, kind=IssueKind.GROWTH, **evidence):
+def finding(severity=Severity.WARNING, kind=IssueKind.SUSPECTED_LEAK, **evidence):
     return Finding(kind, severity, evidence)
 
 
@@ -27,12 +27,12 @@ def test_a_finding_opens_an_issue_that_carries_it():
     told.found(5.0, growth_mb_per_min=7.0)
     (event,) = told.events
     assert isinstance(event, IssueOpened)
-    assert event.issue.id == "growth-embed-1"
+    assert event.issue.id == "suspected_leak-embed-1"
     assert (event.issue.opened_at_s, event.issue.updated_at_s) == (5.0, 5.0)
     assert event.issue.evidence == {"growth_mb_per_min": 7.0}
     assert event.issue.recommendations == ("do",)
-    assert str(event.issue) == "WARNING growth-embed-1: of embed"
-    assert told.lives.get(IssueKind.GROWTH) is event.issue
+    assert str(event.issue) == "WARNING suspected_leak-embed-1: of embed"
+    assert told.lives.get(IssueKind.SUSPECTED_LEAK) is event.issue
 
 
 def test_updates_are_rate_limited_unless_the_severity_rises():
@@ -51,24 +51,24 @@ def test_an_open_issue_keeps_its_id_and_operation():
     told = Told()
     told.found(0)
     told.found(20, operation="other")
-    assert told.events[1].issue.id == "growth-embed-1"
+    assert told.events[1].issue.id == "suspected_leak-embed-1"
     assert told.events[1].issue.operation == "embed"
 
 
 def test_resolving_tells_the_last_state_and_a_return_gets_the_next_number():
     told = Told()
     told.found(0)
-    told.lives.resolve(IssueKind.GROWTH, now_s=3.5, reason="it stopped")
+    told.lives.resolve(IssueKind.SUSPECTED_LEAK, now_s=3.5, reason="it stopped")
     told.found(5)
     ended = told.events[1]
     assert isinstance(ended, IssueResolved)
-    assert str(ended) == "resolved growth-embed-1 after 3.5 s: it stopped"
-    assert told.events[2].issue.id == "growth-embed-2"
+    assert str(ended) == "resolved suspected_leak-embed-1 after 3.5 s: it stopped"
+    assert told.events[2].issue.id == "suspected_leak-embed-2"
 
 
 def test_resolving_what_is_not_open_tells_nothing():
     told = Told()
-    told.lives.resolve(IssueKind.GROWTH, now_s=0, reason="")
+    told.lives.resolve(IssueKind.SUSPECTED_LEAK, now_s=0, reason="")
     assert told.events == []
 
 
@@ -76,12 +76,16 @@ def test_the_gravest_comes_first():
     told = Told()
     told.found(0)
     told.found(1, kind=IssueKind.NEAR_LIMIT, severity=Severity.CRITICAL)
-    assert [issue.kind for issue in told.lives.open_issues()] == [IssueKind.NEAR_LIMIT, IssueKind.GROWTH]
+    assert [issue.kind for issue in told.lives.open_issues()] == [IssueKind.NEAR_LIMIT, IssueKind.SUSPECTED_LEAK]
 
 
 @pytest.mark.parametrize(
     ("operation", "expected"),
-    [(None, "growth-1"), ("app.embed", "growth-app.embed-1"), ("with spaces/slash", "growth-with_spaces_slash-1")],
+    [
+        (None, "suspected_leak-1"),
+        ("app.embed", "suspected_leak-app.embed-1"),
+        ("with spaces/slash", "suspected_leak-with_spaces_slash-1"),
+    ],
 )
 def test_ids_are_plain(operation, expected):
     told = Told()
@@ -96,7 +100,7 @@ def test_events_always_tell_a_life_in_order(steps):
         if there:
             told.found(now_s, severity=severity)
         else:
-            told.lives.resolve(IssueKind.GROWTH, now_s=now_s, reason="gone")
+            told.lives.resolve(IssueKind.SUSPECTED_LEAK, now_s=now_s, reason="gone")
     is_open = None
     for event in told.events:
         if isinstance(event, IssueOpened):

@@ -6,8 +6,8 @@ import pytest
 
 from memflow.analysis import report
 from memflow.analysis.detectors import Thresholds
+from memflow.analysis.growth_watch import GrowthWatch
 from memflow.analysis.report import advice_without_issue, limits_of_judgement, make_statistics
-from memflow.analysis.watch import GrowthWatch
 from memflow.memory.readings import AllocatorReading, MemoryReading
 
 READING = MemoryReading(1.0, 300, 400, 500, 1000)
@@ -40,7 +40,7 @@ def test_a_collector_that_is_off_while_objects_wait_is_worth_a_word(watch, monke
 
 def test_limits_are_told(watch):
     (too_short,) = limits_of_judgement(watch, READING, faults=0)
-    assert "there are 0 samples over 0.0 s, and it takes 72 over 5 s (min_window_s)" in too_short
+    assert "there are 0 samples over 0.0 s, and it takes 72 over 3 s (min_window_s)" in too_short
     watch.agreeing = 2
     watch.allocator = AllocatorReading(1, None, None)
     notes = list(limits_of_judgement(watch, READING, faults=3))

@@ -3,13 +3,23 @@
 import math
 import statistics
 from itertools import combinations
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memflow.analysis import trend
-from memflow.analysis.trend import History, Series, correlation, floors, in_flight_part, mann_kendall_z, theil_sen
+from memflow.analysis.trend import (
+    History,
+    Series,
+    correlation,
+    floors,
+    in_flight_part,
+    is_one_step,
+    mann_kendall_z,
+    theil_sen,
+)
 
 values = st.floats(min_value=-1e12, max_value=1e12, allow_nan=False)
 columns = st.lists(values, min_size=1, max_size=40)
@@ -177,3 +187,25 @@ def test_history_clears():
 def test_rows_must_pair(rows):
     with pytest.raises(ValueError, match="even"):
         History(rows)
+
+
+XS = [float(n) for n in range(40)]
+NOISE = [Random(n).gauss(0, 0.1) for n in range(40)]
+
+
+@pytest.mark.parametrize("at", [6, 20, 33, 38])
+def test_a_step_to_a_new_level_is_told(at):
+    assert is_one_step(XS, [(x >= at) + noise for x, noise in zip(XS, NOISE, strict=True)])
+    assert is_one_step(XS, [float(x >= at) for x in XS])
+
+
+@pytest.mark.parametrize("begins", [0, 10, 25, 30])
+def test_what_rises_from_some_moment_on_is_no_step(begins):
+    rise = [max(0.0, x - begins) / (39 - begins) for x in XS]
+    assert not is_one_step(XS, rise)
+    assert not is_one_step(XS, [y + noise / 2 for y, noise in zip(rise, NOISE, strict=True)])
+
+
+def test_many_steps_and_a_constant_are_no_step():
+    assert not is_one_step(XS, [x // 8 for x in XS])
+    assert not is_one_step(XS, [5.0] * 40)

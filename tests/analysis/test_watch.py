@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memflow.analysis.detectors import Finding, IssueKind, Thresholds
-from memflow.analysis.watch import GrowthWatch, UseWatch
+from memflow.analysis.growth_watch import GrowthWatch
+from memflow.analysis.watch import UseWatch
 from memflow.memory.readings import AllocatorReading, MemoryReading, MemoryWindow
 
 
@@ -65,11 +66,23 @@ def window(now_s, items_done, loads=None, drained=False):
 
 def test_a_sample_is_taken_when_items_were_finished_and_now_and_then():
     watch = watch_of()
-    for now_s, items in ((0.0, 1), (0.1, 1), (0.2, 2), (0.3, 2), (1.1, 2)):
+    for now_s, items in ((0.0, 1), (0.1, 1), (0.2, 2), (0.3, 2), (0.6, 2)):
         watch.sample(window(now_s, {"a": items}))
     assert list(watch.window(reading(2, 1)).rss.times_s) == [0.0, 0.2]
-    watch.sample(window(1.3, {"a": 2}))
+    watch.sample(window(0.75, {"a": 2}))
     assert watch.samples == 3
+
+
+def test_rest_is_sampled_though_nothing_was_finished_since_and_soon_after_the_last_sample():
+    watch = watch_of()
+    busy, at_rest = window(0.0, {"a": 1}), window(0.006, {"a": 1}, drained=True)
+    watch.sample(busy)
+    assert not watch.is_due(window(0.004, {"a": 1}, drained=True))
+    assert not watch.is_due(window(0.006, {"a": 1}))
+    assert watch.is_due(at_rest)
+    watch.sample(at_rest)
+    watch.sample(window(0.03, {"a": 1}, drained=True))  # no news
+    assert list(watch.window(reading(2, 1)).rss.times_s) == [0.0, 0.006]
 
 
 def test_what_is_in_flight_counts_as_none_once_it_is_drained():

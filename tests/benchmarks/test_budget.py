@@ -51,6 +51,29 @@ def test_the_grid_takes_the_fastest_that_survives_every_seed():
     assert set(best.killed) == {2, 5}
 
 
+def test_the_stopwatch_counts_the_outermost_call_alone():
+    from benchmarks.budget.control import Stopwatch
+
+    ticks = iter(range(100))
+    watch = Stopwatch(clock=lambda: float(next(ticks)))
+    inner = watch.around(lambda: 1 / 0)
+    outer = watch.around(inner)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            outer()
+    assert (watch.spent_s, watch.calls) == (2.0, 2)
+
+
+def test_measuring_control_leaves_nothing_behind():
+    from benchmarks.budget.control import measured
+    from memflow.memory.sampler import Sampler
+
+    before = Sampler.sample
+    with measured():
+        assert Sampler.sample is not before
+    assert Sampler.sample is before
+
+
 def test_what_was_found_is_kept(tmp_path: Path):
     from benchmarks.budget.search import Best, Cache
 

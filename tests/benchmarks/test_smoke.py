@@ -16,7 +16,10 @@ def main(monkeypatch):
     return main
 
 
-NAMES = ["overhead", "batching", "calls", "sampling", "responsiveness", "backpressure", "footprint", "estimator"]
+NAMES = [
+    *("overhead", "batching", "calls", "sampling", "responsiveness", "backpressure", "footprint"),
+    *("journal", "estimator"),
+]
 TITLES = {
     "overhead": "memflow stream ordered, fixed",
     "batching": "stream_batches ordered, auto",
@@ -25,6 +28,7 @@ TITLES = {
     "responsiveness": "memflow stream_batches",
     "backpressure": "items ahead of a consumer",
     "footprint": "peak of the process",
+    "journal": "until the first new item starts",
     "estimator": "bytes per item",
 }
 

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ class Shell:
     """A folder with `jobs.py` in it, in which commands are run."""
 
     folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def environment(self, **variables: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("MEMFLOW_")}
@@ -128,8 +130,8 @@ class Shell:
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        """Start `python -m memflow` with these words and give the process."""
-        return subprocess.Popen(
+        """Start `python -m memflow` with these words and give the process, which ends with the test at the latest."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "memflow", *words],
             cwd=self.folder,
             env=self.environment(),
@@ -138,6 +140,15 @@ class Shell:
             stderr=subprocess.PIPE,
             **options,
         )
+        self.started.append(process)
+        return process
+
+    def end_all(self) -> None:
+        """End what a test that failed left running: its pipes would warn in some other test."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
 
     def write_ids(self, count: int, name: str = "in.jsonl") -> None:
         """Write records with ids from 0."""
@@ -149,7 +160,11 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path) -> Iterator[Shell]:
     """A folder to run commands in."""
     (tmp_path / "jobs.py").write_text(textwrap.dedent(JOBS))
-    return Shell(tmp_path)
+    shell = Shell(tmp_path)
+    try:
+        yield shell
+    finally:
+        shell.end_all()

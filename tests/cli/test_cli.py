@@ -29,8 +29,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "told"),
     [
         (["docter"], "there is no command 'docter'; did you mean doctor?"),
-        (["xyz"], "the commands are run and doctor, see memflow --help"),
-        ([], "a command is needed; the commands are run and doctor"),
+        (["xyz"], "the commands are run, doctor, autopsy and journal, see memflow --help"),
+        ([], "a command is needed; the commands are run, doctor, autopsy and journal"),
     ],
 )
 def test_other_commands_are_refused(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

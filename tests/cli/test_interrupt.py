@@ -21,10 +21,12 @@ from tests.cli.conftest import Shell
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these signals to one process")
 
+# One write for the whole line: several threads print at once, and `print` writes its end by itself.
 STUCK = """
+import os
 import time
 def stuck(record):
-    print("stuck", flush=True)
+    os.write(1, b"stuck\\n")
     time.sleep(30)
 """
 

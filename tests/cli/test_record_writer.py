@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from memflow.cli.record_writer import ResultError, encode_json, encoder_for
+from memflow.cli.record_writer import ResultError, encode_json, encoder_for, keep_for
 
 
 @dataclass
@@ -93,3 +93,26 @@ def test_lines_take_text_and_numbers_without_breaks() -> None:
 def test_json_is_what_the_standard_library_reads() -> None:
     value = {"a": [1, 2.5, None, True, "x"], "b": {"c": float("inf")}}
     assert json.loads(encode_json(value)) == value
+
+
+@pytest.mark.parametrize("record_format", ["jsonl", "csv", "lines"])
+@pytest.mark.parametrize(
+    "result",
+    [
+        *({"a": 1}, {"a": None, "b": "x,y"}, {"a": 1.5, "b": [1, None]}, {}, {"a": object()}, {"c": object()}),
+        *("text", "two\nlines", 7, None, object(), [1], "", float("nan"), b"bytes"),
+    ],
+    ids=repr,
+)
+def test_what_is_kept_is_written_as_the_result_would_have_been(record_format, result):
+    def written(value, encode):
+        try:
+            return encode(value)
+        except ResultError as error:
+            return str(error)
+
+    keep, find_again = keep_for(record_format)
+    encoders = encoder_for(record_format), encoder_for(record_format)
+    for encode in encoders:
+        written({"a": 1, "b": 2}, encode)  # names the columns of a CSV file
+    assert written(find_again(keep(result)), encoders[0]) == written(result, encoders[1])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memflow.memory.cgroup import Group, find_groups, stat_field
+from memflow.memory.cgroup import Group, droppable_bytes, find_groups, stat_field
 from tests.memory import fixture_trees as trees
 
 
@@ -172,6 +172,29 @@ def test_without_memory_stat_page_cache_counts_and_that_is_said(tmp_path: Path) 
     use, note = find_groups(trees.no_stat(tmp_path).root).groups[0].read_working_set()
     assert use == 200 * trees.MIB
     assert "page cache is counted as use" in note
+
+
+def stat(prefix: str = "", **fields: int) -> bytes:
+    return "".join(f"{prefix}{name} {count}\n" for name, count in {"cache": 1, **fields}.items()).encode()
+
+
+def test_clean_page_cache_is_droppable_active_or_not() -> None:
+    """A file that was read twice is active."""
+    version_2 = stat(inactive_file=100, active_file=400, file_mapped=30, file_dirty=5, file_writeback=2)
+    assert droppable_bytes(version_2) == 463
+    version_1 = stat("total_", inactive_file=100, active_file=400, mapped_file=30, dirty=5, writeback=2)
+    assert droppable_bytes(version_1, b"total_") == 463
+
+
+def test_what_is_mapped_or_to_be_written_takes_nothing_from_the_inactive_part() -> None:
+    assert (
+        droppable_bytes(stat(inactive_file=100, active_file=40, file_mapped=90, file_dirty=1, file_writeback=0)) == 100
+    )
+
+
+def test_where_the_kernel_does_not_tell_all_only_the_inactive_part_is_droppable() -> None:
+    assert droppable_bytes(stat(inactive_file=100, active_file=400)) == 100
+    assert droppable_bytes(stat(active_file=400)) is None
 
 
 def test_stat_fields_match_whole_names() -> None:

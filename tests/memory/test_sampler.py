@@ -93,6 +93,16 @@ def test_an_interval_of_nothing_reads_at_every_boundary() -> None:
     assert probe.boundary_reads == 5
 
 
+def test_readings_at_boundaries_cost_a_hundredth_of_the_time_but_at_the_last_level() -> None:
+    sampler = Sampler(MemoryManagerSettings(boundary_interval_s=0.002))
+    for _ in range(200):
+        sampler._spacing_s(50e-6, PressureLevel.NORMAL)
+    assert sampler._spacing_s(50e-6, PressureLevel.NORMAL) == pytest.approx(0.005, rel=0.01)
+    assert sampler._spacing_s(50e-6, PressureLevel.STOP) == 0.002
+    assert sampler._spacing_s(10.0, PressureLevel.SHRINK) < 0.011  # one that waited for the interpreter
+    assert Sampler(MemoryManagerSettings(boundary_interval_s=0))._spacing_s(50e-6, PressureLevel.NORMAL) == 0
+
+
 def test_the_level_follows_and_is_logged_in_debug(caplog: pytest.LogCaptureFixture) -> None:
     sampler, _ = make([share(0.5), share(0.95), share(0.95)], debug=True)
     with caplog.at_level(logging.DEBUG, "memflow.memory"):

@@ -60,8 +60,8 @@ def snapshot(*, of: ProcessorStatistics = STATISTICS, **changes: Any) -> RunSnap
 def issue(**changes: Any) -> MemoryIssue:
     """An issue, with changes."""
     plain = MemoryIssue(
-        id="growth-embed-1",
-        kind=IssueKind.GROWTH,
+        id="suspected_leak-embed-1",
+        kind=IssueKind.SUSPECTED_LEAK,
         severity=Severity.WARNING,
         operation="embed",
         message="live memory has grown by 25 MB/min",

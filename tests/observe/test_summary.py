@@ -97,7 +97,7 @@ def test_the_data_is_plain_and_has_everything() -> None:
     assert data["statistics"]["size_changes"][1] == {"at_s": 1.0, "operation": "op", "batch_size": 1, "concurrency": 2}
     assert data["issues"] == [
         {
-            "id": "growth-embed-1",
+            "id": "suspected_leak-embed-1",
             "kind": issue().kind.value,
             "severity": "warning",
             "operation": "embed",

@@ -131,7 +131,7 @@ async def results_of(call: Call) -> list[Any]:
     async with RunningCall(call, None, lambda: None):
         await call.finished.wait()
     call.raise_outcome()
-    return call.delivery.results()
+    return call.delivery.take_results()
 
 
 async def settle(rounds: int = 20) -> None:

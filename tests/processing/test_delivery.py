@@ -20,7 +20,7 @@ def test_kept_results_come_in_the_order_of_the_batches() -> None:
     delivery = Delivery(ordered=True, keep=True)
     delivery.expect(batch(None, 0))
     delivery.expect(batch(False, ""))
-    assert delivery.results() == [None, 0, False, ""]
+    assert delivery.take_results() == [None, 0, False, ""]
     assert not delivery.line
 
 

@@ -6,15 +6,18 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memflow.exceptions import MemoryPressureError
+from memflow.memory.reclaim import ReclaimResult
 from memflow.processing.batch import Batch
 from memflow.processing.bundle import MemoryBundle
 from memflow.processing.gate import Gate
 from memflow.processing.totals import Totals
 from memflow.settings import BatchProcessorSettings
 from memflow.testing import ScriptedProbe
-from tests.processing.parts import GIB, MIB, FakeSizer, bundle_with
+from tests.processing.parts import GIB, MIB, FakeSizer, bundle_with, settle
 
 
 def batch(size: int) -> Batch:
@@ -28,10 +31,15 @@ async def not_now(wanted_bytes: int) -> None:
 class Door:
     """A gate, with everything around it, in the time of the running backend."""
 
-    def __init__(self, script: Any = 0, *, bytes_each: int = 100 * MIB, **settings: Any) -> None:
+    def __init__(self, script: Any = 0, *, bytes_each: int = 100 * MIB, auto_gc: bool = False, **settings: Any) -> None:
         self.probe = ScriptedProbe(script, limit=GIB, source="the script")
-        self.bundle: MemoryBundle = bundle_with(self.probe, clock=anyio.current_time)
+        self.bundle: MemoryBundle = bundle_with(self.probe, clock=anyio.current_time, auto_gc=auto_gc)
         self.bundle.sampler.reclaim_if_allowed = not_now  # type: ignore[method-assign]
+        self.bundle.sampler.reclaim_in_thread = self.clear  # type: ignore[method-assign]
+        self.cleared_at_s: list[float] = []
+        self.left_after_clearing: int | None = None
+        self.ended: list[Any] = []
+        self.bundle.analyzer.stall_ended = lambda wait, **_: self.ended.append(wait)  # type: ignore[method-assign]
         self.totals = Totals()
         self.sizer = FakeSizer(bytes_each=bytes_each)
         self.settings = BatchProcessorSettings(**settings)
@@ -40,6 +48,13 @@ class Door:
 
     def another(self) -> Gate:
         return Gate("embed", self.bundle, self.sizer, self.totals, self.settings, clock=anyio.current_time)  # type: ignore[arg-type]
+
+    async def clear(self) -> ReclaimResult:
+        self.cleared_at_s.append(anyio.current_time())
+        await anyio.sleep(0.001)
+        if self.left_after_clearing is not None:
+            self.probe.set(self.left_after_clearing)
+        return ReclaimResult(freed_bytes=0, collected_objects=0, trimmed=True, seconds=0.001)
 
     @property
     def held(self) -> tuple[int, int]:
@@ -242,6 +257,303 @@ def test_closing_gives_everything_back(run_virtual) -> None:
         door.gate.close()
         door.gate.close()
         assert door.held == (0, 0)
+
+    run_virtual(main)
+
+
+# ---- taking a batch that waits ----------------------------------------------------------------------------------
+
+
+class Waiter:
+    """Waits at a gate for a batch, while another one of 500 MiB is in flight."""
+
+    def __init__(self, door: Door, size: int = 1) -> None:
+        self.door, self.first, self.second = door, batch(1), batch(size)
+        self.answer: bool | None = None
+        self.scope = anyio.CancelScope()
+
+    async def wait(self) -> None:
+        with self.scope:
+            self.answer = await self.door.gate.wait_enter(self.second)
+
+    def start(self, group: Any) -> None:
+        assert self.door.gate.try_enter(self.first)
+        assert not self.door.gate.try_enter(self.second)
+        group.start_soon(self.wait)
+
+    def first_ends(self) -> None:
+        self.door.gate.leave(self.first, anyio.current_time(), tell=False)
+
+
+def check_ended_once(door: Door) -> None:
+    assert door.totals.waits == len(door.ended) == 1
+    assert not door.totals.waiting
+    assert not door.gate._line._waits
+    assert not door.gate._line._split
+    assert not door.bundle.admission._waiters
+
+
+def test_a_batch_that_waits_is_taken_in_its_turn_without_waking_who_waits(run_virtual) -> None:
+    async def main() -> None:
+        door = Door(bytes_each=500 * MIB)
+        waiter = Waiter(door)
+        async with anyio.create_task_group() as group:
+            waiter.start(group)
+            await settle()
+            began_s = anyio.current_time()
+            assert not door.gate.try_take(waiter.second)
+            assert door.gate._line.find(waiter.second) is not None
+            waiter.first_ends()
+            assert door.gate.try_take(waiter.second)
+            assert door.held == (500 * MIB, 1)
+            check_ended_once(door)
+            await settle()
+            assert waiter.answer is None  # it sleeps on
+            await anyio.sleep(0.3)
+            assert waiter.answer is True
+            assert door.totals.longest_wait_s == anyio.current_time() - 0.3 - began_s
+        assert door.held == (500 * MIB, 1)  # once, not twice
+        check_ended_once(door)
+        door.gate.leave(waiter.second, anyio.current_time())
+        assert door.held == (0, 0)
+
+    run_virtual(main)
+
+
+def test_a_batch_for_which_nobody_waits_is_let_in_as_any_other(run_virtual) -> None:
+    async def main() -> None:
+        door, of = Door(), batch(2)
+        assert door.gate.try_take(of)
+        assert not door.gate.try_take(batch(9))
+        assert door.held == (200 * MIB, 1)
+        assert (door.totals.waits, door.ended) == (0, [])
+
+    run_virtual(main)
+
+
+def test_where_it_cannot_be_taken_and_nothing_is_in_flight_who_waits_is_told(run_virtual) -> None:
+    """Only that one may make it smaller."""
+
+    async def main() -> None:
+        door = Door(bytes_each=500 * MIB)
+        waiter = Waiter(door, size=2)
+        async with anyio.create_task_group() as group:
+            waiter.start(group)
+            await settle()
+            waiter.first_ends()
+            now_s = anyio.current_time()
+            await settle()
+            assert waiter.answer is None
+            assert not door.gate.try_take(waiter.second)
+            await settle()
+            assert waiter.answer is False
+            assert anyio.current_time() == now_s
+        assert door.held == (0, 0)
+
+    run_virtual(main)
+
+
+def test_with_others_in_flight_it_is_not_told_in_vain(run_virtual) -> None:
+    async def main() -> None:
+        door = Door(bytes_each=500 * MIB)
+        waiter = Waiter(door)
+        async with anyio.create_task_group() as group:
+            waiter.start(group)
+            await settle()
+            asleep = list(door.gate._freed)
+            assert len(asleep) == 1
+            assert not door.gate.try_take(waiter.second)
+            assert door.gate._freed == asleep
+            assert not asleep[0].is_set()
+            group.cancel_scope.cancel()
+
+    run_virtual(main)
+
+
+def test_who_waits_longest_is_not_overtaken_by_one_that_is_taken(run_virtual) -> None:
+    async def main() -> None:
+        door = Door(bytes_each=500 * MIB)
+        waiter, other = Waiter(door), door.another()
+        async with anyio.create_task_group() as group:
+            waiter.start(group)
+            await anyio.sleep(1)  # beyond patience
+            later = batch(1)
+            group.start_soon(other.wait_enter, later)
+            await settle()
+            waiter.first_ends()
+            assert not other.try_take(later)
+            assert door.gate.try_take(waiter.second)
+            door.gate.leave(waiter.second, anyio.current_time(), tell=False)
+            assert other.try_take(later)
+        assert door.held == (500 * MIB, 1)
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_waiter_that_is_cancelled_leaves_what_was_taken_and_nothing_else(run_virtual, taken: bool) -> None:
+    async def main() -> None:
+        door = Door(bytes_each=500 * MIB)
+        waiter = Waiter(door)
+        async with anyio.create_task_group() as group:
+            waiter.start(group)
+            await settle()
+            waiter.first_ends()
+            assert not taken or door.gate.try_take(waiter.second)
+            waiter.scope.cancel()
+        assert waiter.answer is None
+        assert door.held == ((500 * MIB, 1) if taken else (0, 0))
+        check_ended_once(door)
+        door.gate.leave(waiter.second, anyio.current_time())
+        assert door.held == (0, 0)
+
+    run_virtual(main)
+
+
+# ---- how much fits ----------------------------------------------------------------------------------------------
+
+
+def test_crowded_is_where_another_of_its_size_would_not_fit(run_virtual) -> None:
+    async def main() -> None:
+        door = Door()
+        seen = []
+        for _ in range(9):  # 870 MiB may be promised
+            door.gate.try_enter(batch(1))
+            seen.append(door.gate.crowded)
+        assert seen == [False] * 7 + [True, True]
+        assert door.held == (800 * MIB, 8)
+        door.sizer.bytes_each = 10 * MIB
+        door.gate.try_enter(batch(1))
+        assert not door.gate.crowded
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    ("in_use", "size", "fits"), [(0, 9, 8), (0, 100, 8), (500 * MIB, 9, 3), (1000 * MIB, 9, 1), (2000 * MIB, 1, 1)]
+)
+def test_of_a_batch_that_was_refused_as_many_fit_as_there_is_room_for(
+    run_virtual, in_use: int, size: int, fits: int
+) -> None:
+    async def main() -> None:
+        door, of = Door(in_use, admission_timeout_s=5), batch(size)
+        door.gate.try_enter(of)
+        assert door.gate.items_that_fit(of) == fits
+
+    run_virtual(main)
+
+
+def test_where_nothing_is_known_all_of_it_fits(run_virtual) -> None:
+    async def main() -> None:
+        door, of = Door(bytes_each=0), batch(9)
+        door.gate.try_enter(of)
+        assert door.gate.items_that_fit(of) == 9
+
+    run_virtual(main)
+
+
+@given(in_use=st.integers(0, GIB), each=st.integers(1, GIB), size=st.integers(2, 500), held=st.integers(0, GIB))
+def test_what_is_said_to_fit_is_let_in_and_not_one_too_few(in_use: int, each: int, size: int, held: int) -> None:
+    def asked(count: int) -> tuple[bool, int]:
+        bundle = bundle_with(ScriptedProbe(in_use, limit=GIB), clock=lambda: 0.0)
+        bundle.sampler.sample()
+        sizer = FakeSizer(bytes_each=held)
+        sizer.base_bytes = in_use
+        gate = Gate("embed", bundle, sizer, Totals(), BatchProcessorSettings(), clock=lambda: 0.0)  # type: ignore[arg-type]
+        gate.try_enter(batch(1))
+        sizer.bytes_each, of = each, batch(count)
+        return gate.try_enter(of), gate.items_that_fit(of)
+
+    entered, fits = asked(size)
+    assert fits >= 1
+    if entered:
+        assert fits >= size
+    elif 1 < fits < size:
+        assert asked(fits)[0]
+        assert fits + 2 > size or not asked(fits + 2)[0]  # shares of an item and of a byte are rounded down
+
+
+# ---- before a batch is made smaller -----------------------------------------------------------------------------
+
+
+def test_what_others_left_behind_is_cleared_once_before_a_batch_is_made_smaller(run_virtual) -> None:
+    async def main() -> None:
+        door = Door(auto_gc=True)
+        assert await door.gate.wait_enter(batch(9)) is False
+        assert len(door.cleared_at_s) == 1
+        assert await door.gate.wait_enter(batch(9)) is False  # its first part, still too large
+        assert await door.gate.wait_enter(batch(4))
+        assert len(door.cleared_at_s) == 1  # once in a wait
+        assert (door.totals.waits, len(door.ended), door.totals.splits) == (1, 1, 2)
+        door.gate.leave(batch(4), anyio.current_time())
+        door.gate.close()
+        assert await door.gate.wait_enter(batch(9)) is False
+        assert len(door.cleared_at_s) == 2  # the next wait
+
+    run_virtual(main)
+
+
+def test_a_batch_that_is_taken_while_it_is_cleared_for_is_let_in_once(run_virtual) -> None:
+    async def main() -> None:
+        door, of = Door(800 * MIB, auto_gc=True), batch(3)
+        answers = []
+
+        async def wait() -> None:
+            answers.append(await door.gate.wait_enter(of))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await settle()
+            assert len(door.cleared_at_s) == 1
+            assert door.gate.try_take(of) is False
+            door.probe.set(100 * MIB)
+            assert door.gate.try_take(of)
+        assert answers == [True]
+        assert door.held == (300 * MIB, 1)
+        check_ended_once(door)
+
+    run_virtual(main)
+
+
+def test_a_batch_that_fits_after_that_stays_whole(run_virtual) -> None:
+    async def main() -> None:
+        door = Door(500 * MIB, auto_gc=True)
+        door.left_after_clearing = 100 * MIB
+        assert await door.gate.wait_enter(batch(6))
+        assert len(door.cleared_at_s) == 1
+        assert door.totals.splits == 0
+        assert door.held == (600 * MIB, 1)
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("how", ["others in flight", "auto_gc off", "one item"])
+def test_it_is_not_cleared_where_that_is_no_use_or_not_wanted(run_virtual, how: str) -> None:
+    async def main() -> None:
+        door = Door(1000 * MIB, auto_gc=how != "auto_gc off", admission_timeout_s=60)
+        if how == "others in flight":
+            door.probe.set(0)
+            door.gate.try_enter(batch(8))
+        with anyio.move_on_after(2):
+            await door.gate.wait_enter(batch(1 if how == "one item" else 4))
+        assert door.cleared_at_s == []
+
+    run_virtual(main)
+
+
+def test_one_that_is_to_run_alone_has_it_cleared_once_nobody_else_is_there(run_virtual) -> None:
+    async def main() -> None:
+        door = Door(auto_gc=True, bytes_each=500 * MIB)
+        waiter = Waiter(door)
+        waiter.second.alone = True
+        async with anyio.create_task_group() as group:
+            waiter.start(group)
+            await anyio.sleep(1)
+            assert door.cleared_at_s == []
+            waiter.first_ends()
+            await anyio.sleep(1)
+        assert waiter.answer is True
+        assert len(door.cleared_at_s) == 1
 
     run_virtual(main)
 

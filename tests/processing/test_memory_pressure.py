@@ -100,6 +100,50 @@ def test_items_of_all_sizes_stay_within_the_limit_when_sizes_are_hinted(run) -> 
     run(main)
 
 
+@METHODS
+@pytest.mark.parametrize("grow", [False, True])
+def test_many_items_of_unknown_size_share_a_tight_limit(run, method: str, grow: bool) -> None:
+    """Sizes differ eightfold and are told by nobody; later on, items are twice as large. Memory is what is scarce."""
+    count = 12_000 if "batches" in method else 1500
+
+    def each(item: int) -> int:
+        size = (7919 * item % 8 + 1) * MIB // (8 if "batches" in method else 1)
+        return 2 * size if grow and item > count // 2 else size
+
+    async def main() -> None:
+        machine, done = Machine(limit=256 * MIB, others=80 * MIB), []
+        most_at_once = inside = 0
+
+        async def work(given: Any) -> Any:
+            nonlocal most_at_once, inside
+            items = given if isinstance(given, list) else [given]
+            done.extend(items)
+            inside += len(items)
+            most_at_once = max(most_at_once, inside)
+            machine.hold(sum(map(each, items)))
+            try:
+                await anyio.sleep(0.008)
+            finally:
+                machine.hold(-sum(map(each, items)))
+                inside -= len(items)
+            return given
+
+        async with machine.processor() as processor:
+            options = {"as_it_is": True} if "batches" in method else {}
+            assert await through(processor, method, range(count), work, **options) == list(range(count))
+            figures = processor.statistics()
+            assert (figures.items_done, figures.items_failed, figures.items_rerun) == (count, 0, 0)
+            check_quiet(processor)
+        assert sorted(done) == list(range(count))  # each once
+        assert machine.held == 0
+        assert machine.most <= 256 * MIB
+        assert machine.most >= 0.7 * 256 * MIB  # it was tight
+        assert figures.waits > 0
+        assert most_at_once > 16
+
+    run(main)
+
+
 # ---- waiting ----------------------------------------------------------------------------------------------------
 
 
@@ -384,5 +428,44 @@ def test_the_limit_may_move_while_working(run) -> None:
 
             await processor.process(range(10), work)
             assert processor.statistics().limit_bytes == 2 * GIB
+
+    run(main)
+
+
+def test_room_that_comes_from_elsewhere_is_used_while_all_of_ours_take_long(run) -> None:
+    """Nobody of ours ends, so nobody of ours looks for room at the end of its work: somebody must look out for it."""
+
+    async def main() -> None:
+        others, started = 0, 0
+
+        def read(now_s: float) -> MemoryReading:
+            ours = 100 * MIB * (1 + started)
+            return MemoryReading(now_s, ours, ours, ours + others, 0)
+
+        probe = ScriptedProbe(read, limit=GIB)
+        go_on = anyio.Event()
+
+        async def long(item: int) -> int:
+            nonlocal started
+            started += 1
+            await go_on.wait()
+            return item
+
+        async def watch() -> None:
+            nonlocal others
+            await anyio.sleep(0.4)
+            before, others = started, 0
+            assert before <= 4
+            with anyio.fail_after(2):
+                while started < 7:
+                    await anyio.sleep(0.01)
+            go_on.set()
+
+        others = 500 * MIB
+        async with make_processor(probe, concurrency=8, auto_optimize=False) as processor:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch)
+                assert await processor.process(range(8), long, size_hint=lambda item: 100.0 * MIB) == list(range(8))
+            check_quiet(processor)
 
     run(main)

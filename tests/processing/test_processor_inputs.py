@@ -196,3 +196,14 @@ def test_a_huge_source_is_pulled_lazily(run) -> None:
             check_quiet(processor)
 
     run(main)
+
+
+@METHODS
+def test_hints_may_all_be_unknown_once_a_cost_was_learnt(run, method: str) -> None:
+    async def main() -> None:
+        async with make_processor(concurrency=4, batch_size=3, auto_optimize=False) as processor:
+            for hint in ({}, {"size_hint": lambda _: 0}):
+                found = await through(processor, method, range(40), operation="same", **hint)
+                assert found == [2 * n for n in range(40)]
+
+    run(main)

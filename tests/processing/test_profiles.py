@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from memflow.memory.readings import MemoryReading
+from memflow.processing.outcome import SizeChange
 from memflow.sizing.profile_file import read_profile
 from memflow.testing import ScriptedProbe, make_processor
 from tests.processing.calls import check_quiet
@@ -46,30 +47,37 @@ class Memory:
         return embed
 
 
-async def a_run(path: Path, *, items: int = 6000, each: int = MIB // 4, **more: Any) -> tuple[list[int], Memory]:
-    memory, sizes = Memory(), []
+async def a_run(path: Path, *, items: int = 6000, each: int = MIB // 4, **more: Any) -> tuple[list[SizeChange], Memory]:
+    """Returns the settings that it went through, and the memory it took."""
+    memory = Memory()
     async with make_processor(memory.probe, cost_profile=path, **more) as processor:
-        assert await processor.process_batches(range(items), memory.work(each, sizes)) == list(range(items))
+        assert await processor.process_batches(range(items), memory.work(each, [])) == list(range(items))
         check_quiet(processor)
-    return sizes, memory
+        changes = list(processor.statistics().size_changes)
+    return changes, memory
 
 
 def test_the_second_run_starts_at_the_right_size(run, tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "profile.json"
-        first, _ = await a_run(path)
+        first, _ = await a_run(path, items=24_000)  # long enough for the climb of calls to end
         found = read_profile(path)[0].operations
         assert [each.operation for each in found] == ["memflow.embed"]
-        assert found[0].bytes_per_weight == pytest.approx(MIB // 4, rel=0.3)
-        second, memory = await a_run(path)
-        reached = found[0].batch_size
-        assert reached is not None
-        assert reached >= 40
-        # Some rounds of 8 at the size of a cold start, then in one step what was learnt.
-        cold, warm = (next(n for n, size in enumerate(sizes) if size >= reached / 2) for sizes in (first, second))
-        assert warm <= min(cold, 48)
-        assert sorted(set(second[:warm])) == [10]
-        assert len(set(first[:cold])) > 2
+        (learnt,) = found
+        assert learnt.bytes_per_weight == pytest.approx(MIB // 4, rel=0.3)
+        assert learnt.batch_size is not None
+        assert learnt.concurrency is not None
+        assert not learnt.climbing
+        reached = learnt.batch_size * learnt.concurrency
+        assert reached >= 1000  # of the 80 of a cold start
+        second, memory = await a_run(path, items=24_000)
+        cold, warm = ([(each.batch_size, each.concurrency) for each in changes] for changes in (first, second))
+        # A round of a cold start, and then in one step what was learnt; the first run took many for that.
+        assert warm[:2] == [(10, 8), (learnt.batch_size, learnt.concurrency)]
+        steps = next(n for n, (size, calls) in enumerate(cold) if size * calls >= 0.9 * reached)
+        assert cold[0] == (10, 8)
+        assert steps > 2
+        assert second[1].at_s < first[steps].at_s
         assert memory.most <= GIB
 
     run(main)

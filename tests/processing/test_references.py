@@ -244,3 +244,38 @@ def test_a_long_run_keeps_nothing_that_grows(run) -> None:
 async def _one(item: int) -> int:
     await anyio.sleep(0)
     return item
+
+
+@pytest.mark.parametrize("method", ["process", "process_batches"])
+def test_results_are_let_go_with_the_list_that_the_caller_got(run, method: str) -> None:
+    async def main() -> None:
+        watch = Watch()
+        async with processor() as p:
+            results = await getattr(p, method)(watch.make(30), same_all if method == "process_batches" else same)
+            assert len(watch.alive) == 30
+            del results
+            await settle()
+            assert watch.alive == set()
+
+    run(main)
+
+
+def test_results_of_a_call_that_failed_are_let_go(run) -> None:
+    """But for the batch that failed, which the traceback of its error pins."""
+
+    async def main() -> None:
+        watch = Watch()
+
+        async def fail_late(things: list[Thing]) -> list[Thing]:
+            await anyio.sleep(0)
+            if things[0].number >= 21:
+                raise ValueError(things[0].number)
+            return list(things)
+
+        async with processor() as p:
+            with pytest.raises(BatchFailed):
+                await p.process_batches(watch.make(30), fail_late)
+            await settle()
+            assert not any(number < 18 for number in watch.alive)
+
+    run(main)

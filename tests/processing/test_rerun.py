@@ -105,7 +105,34 @@ def test_a_batch_too_large_even_alone_is_halved_until_it_fits(run) -> None:
             assert await processor.process_batches(range(16), work) == [2 * n for n in range(16)]
             assert processor.statistics().items_done == 16
             check_quiet(processor)
-        assert sizes == [16, 16, 8, 4, 2, 2, 4, 2, 2, 8, 4, 2, 2, 4, 2, 2]
+        # Nothing else ran beside it, so that it isn't tried whole again.
+        assert sizes == [16, 8, 4, 2, 2, 4, 2, 2, 8, 4, 2, 2, 4, 2, 2]
+
+    run(main)
+
+
+def test_a_batch_that_failed_beside_another_is_tried_whole_alone_before_it_is_halved(run) -> None:
+    async def main() -> None:
+        sizes: dict[int, list[int]] = {0: [], 8: []}
+        inside = 0
+
+        async def work(batch: list[int]) -> list[int]:
+            nonlocal inside
+            sizes[batch[0] // 8 * 8].append(len(batch))
+            inside += 1
+            try:
+                await settle(2)
+                if batch[0] < 8 and (inside > 1 or len(batch) > 4):
+                    raise MemoryError
+                await settle(2)
+            finally:
+                inside -= 1
+            return [2 * item for item in batch]
+
+        async with make_processor(batch_size=8, concurrency=2, auto_optimize=False) as processor:
+            assert await processor.process_batches(range(16), work) == [2 * n for n in range(16)]
+            check_quiet(processor)
+        assert sizes == {0: [8, 8, 4, 4], 8: [8]}
 
     run(main)
 

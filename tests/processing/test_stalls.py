@@ -168,7 +168,7 @@ def test_the_steps_follow_each_other_and_are_told(run_virtual) -> None:
 
         assert await site.run(range(32), "batches", meanwhile=neighbour) == list(range(32))
         assert steps == ["waiting", "alone"]
-        assert site.figures.splits == 3  # 8, 4, 2, 1
+        assert site.figures.splits == 1  # of 8 to what fits, and even one is too many
         assert site.figures.waits_alone == 1
         events = site.stalls()
         assert site.told()[:3] == [IssueOpened, IssueUpdated, IssueUpdated]

@@ -1,6 +1,7 @@
 """Reservations: the rule case by case, and its promises under any sequence of steps."""
 
 import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
@@ -179,6 +180,117 @@ def test_one_alone_is_held_to_what_the_process_can_still_get():
     assert isinstance(ask(Admission(), 240, 840, single=True, room_bytes=90, base_bytes=700), Refusal)
 
 
+# ---- what ended since the reading -------------------------------------------------------------------------------
+
+
+def settled(count=400):
+    """A batch that a reading at 1.0 shows, in an empty house of 100."""
+    admission = Admission()
+    held = ask(admission, count)
+    ask(admission, LIMIT, 100 + count, now_s=1.0, base_bytes=100)  # settles it, and is refused
+    return admission, held
+
+
+def fits(admission, count, in_use, *, now_s, read_s):
+    """Tell whether so much would be let in, and leave everything as it was."""
+    answer = ask(admission, count, in_use, now_s=now_s, read_s=read_s, base_bytes=100)
+    if isinstance(answer, Refusal):
+        return False
+    answer.release()
+    return True
+
+
+def test_what_ended_since_the_reading_is_no_longer_in_use():
+    admission, held = settled(400)
+    held.release(now_s=1.001)
+    assert fits(admission, 700, 500, now_s=1.002, read_s=1.0)
+    assert not fits(admission, 760, 500, now_s=1.002, read_s=1.0)
+    # A reading later than that shows by itself what has gone, and what has not.
+    assert not fits(admission, 500, 500, now_s=1.01, read_s=1.001)
+    assert fits(admission, 380, 500, now_s=1.01, read_s=1.001)
+    assert admission._returned_bytes == 0
+
+
+def test_what_is_given_back_without_a_time_counts_until_a_reading_shows_it():
+    admission, held = settled(400)
+    held.release()
+    assert not fits(admission, 500, 500, now_s=1.002, read_s=1.0)
+    assert fits(admission, 500, 100, now_s=1.01, read_s=1.01)
+
+
+def test_what_no_reading_has_shown_yet_gives_no_credit_when_it_ends():
+    admission = Admission()
+    held = ask(admission, 400, 300, base_bytes=100)
+    held.release(now_s=0.001)
+    assert admission._returned_bytes == 0
+    assert not fits(admission, 700, 300, now_s=0.001, read_s=0.0)
+
+
+def test_a_part_that_was_given_back_before_gives_no_credit_at_the_end():
+    admission, held = settled(400)
+    held.shrink(150)
+    held.release(now_s=1.001)
+    assert admission._returned_bytes == 150
+    assert fits(admission, 530, 500, now_s=1.002, read_s=1.0)  # 880 - 500 + 150
+    assert not fits(admission, 531, 500, now_s=1.002, read_s=1.0)
+
+
+def test_a_credit_is_given_once():
+    admission, held = settled(400)
+    held.release(now_s=1.001)
+    held.release(now_s=1.001)
+    assert admission._returned_bytes == 400
+    assert fits(admission, 750, 400, now_s=1.001, read_s=1.0)  # never less than nothing is in use
+    assert not fits(admission, 751, 0, now_s=1.001, read_s=1.0)
+
+
+# ---- two shares -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_measured_may_fill_a_little_more_than_what_is_promised():
+    for in_use, base, most in ((300, 100, 580), (340, 100, 540), (310, 290, 560)):
+        assert not isinstance(ask(Admission(), most, in_use, base_bytes=base), Refusal)
+        assert isinstance(ask(Admission(), most + 1, in_use, base_bytes=base), Refusal)
+    narrow = Admission(share=0.5, live_share=0.6)
+    assert isinstance(ask(narrow, 401, 100), Refusal)
+    assert not isinstance(ask(narrow, 400, 100), Refusal)
+    assert isinstance(ask(Admission(share=0.5, live_share=0.6), 201, 400, base_bytes=0), Refusal)
+    assert not isinstance(ask(Admission(share=0.5, live_share=0.6), 200, 400, base_bytes=0), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("count", "more", "spare"),
+    [
+        (400, {}, 350),  # 850 promised
+        (400, {"guard_bytes": 100}, 250),
+        (900, {}, -150),
+        (400, {"base_bytes": 0}, 380),  # 880 measured
+        (400, {"base_bytes": 0, "reusable_bytes": 50}, 430),
+    ],
+)
+def test_what_was_left_beside_who_asked_is_told(count, more, spare):
+    admission = Admission()
+    answer = ask(admission, count, **more)
+    assert admission.spare_bytes == spare
+    assert isinstance(answer, Refusal) == (spare < 0)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.integers(1, 1000), st.integers(0, 300))
+def test_what_is_short_is_what_would_have_fitted_less(in_use, base, count, guard):
+    """The spare tells by how much smaller a batch would have to be."""
+
+    def asked(size):
+        admission = Admission()
+        answer = ask(admission, size, in_use, base_bytes=base, guard_bytes=guard)
+        return admission.spare_bytes, not isinstance(answer, Refusal)
+
+    spare, let_in = asked(count)
+    assert let_in == (spare >= 0)
+    if count + spare > 0:
+        assert asked(count + spare) == (0, True)
+        assert asked(count + spare + 1) == (-1, False)
+
+
 def test_changes_tell_progress():
     admission = Admission()
     ask(admission, 10).release()
@@ -188,7 +300,10 @@ def test_changes_tell_progress():
 
 
 class Ledger(RuleBasedStateMachine):
-    """Batches of right predictions come and go over memory that they allocate late, and that others share."""
+    """Batches of right predictions come and go over memory that they allocate late, and that others share.
+
+    Readings may be old: what has begun since is not in them, and what has ended since is in them still.
+    """
 
     held = Bundle("held")
 
@@ -197,23 +312,30 @@ class Ledger(RuleBasedStateMachine):
         self.admission = Admission(settle_s=0.05)
         self.now_s = 0.0
         self.mine = {}  # reservation -> [promised, allocated, alone]
-        self.waits_s = {}
         self.base = 100
+        self.seen = (0.0, 100)
 
     def use(self):
         return self.base + sum(allocated for _, allocated, _ in self.mine.values())
 
     def try_one(self, size, **more):
-        return ask(self.admission, size, self.use(), now_s=self.now_s, base_bytes=self.base, **more)
+        read_s, in_use = self.seen
+        return ask(self.admission, size, in_use, now_s=self.now_s, read_s=read_s, base_bytes=self.base, **more)
 
-    @rule(target=held, size=st.integers(1, 700), single=st.booleans())
-    def start(self, size, single):
+    @rule()
+    def read(self):
+        self.seen = (self.now_s, self.use())
+
+    @rule(target=held, size=st.integers(1, 700), single=st.booleans(), fresh=st.booleans())
+    def start(self, size, single, fresh):
+        if fresh:
+            self.read()
         before = (self.admission.reserved_bytes, self.admission.holders)
         alone = not self.mine
         answer = self.try_one(size, single=single)
         if isinstance(answer, Refusal):
             assert (self.admission.reserved_bytes, self.admission.holders) == before
-            assert not (alone and single and self.base + size <= LIMIT), "one item may always run alone"
+            assert not (fresh and alone and single and self.base + size <= LIMIT), "one item may always run alone"
             return None
         self.mine[answer] = [size, 0, alone and single]
         return answer
@@ -232,11 +354,11 @@ class Ledger(RuleBasedStateMachine):
             reservation.shrink(left)
             self.mine[reservation] = [left, min(allocated, left), alone]
 
-    @rule(reservation=consumes(held))
-    def end(self, reservation):
+    @rule(reservation=consumes(held), timed=st.booleans())
+    def end(self, reservation, timed):
         if reservation is not None:
-            reservation.release()
-            reservation.release()
+            reservation.release(now_s=self.now_s if timed else None)
+            reservation.release(now_s=self.now_s)
             self.mine.pop(reservation, None)
 
     @rule(seconds=st.floats(0.001, 0.3))
@@ -246,6 +368,7 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: not self.mine)
     @rule(size=st.integers(1, 750))
     def something_always_fits_an_empty_house(self, size):
+        self.read()
         answer = self.try_one(size)
         assert not isinstance(answer, Refusal)
         answer.release()
@@ -262,14 +385,88 @@ class Ledger(RuleBasedStateMachine):
         assert self.admission.holders == len(self.mine)
         assert self.admission.reserved_bytes == sum(each[0] for each in self.mine.values())
         assert self.admission._pending_bytes >= 0
+        assert self.admission._returned_bytes >= 0
+
+    def teardown(self):
+        admission = self.admission
+        for each in self.mine:
+            each.release(now_s=self.now_s)
+        self.read()
+        ask(admission, 2 * LIMIT, self.base, now_s=self.now_s)
+        assert (admission.reserved_bytes, admission.holders) == (0, 0)
+        assert (admission._pending_bytes, admission._returned_bytes) == (0, 0)
+
+
+TestLedger = Ledger.TestCase
+
+
+class Overrun(RuleBasedStateMachine):
+    """Promises are too small by any amount, and what is taken is taken at once: only readings know of it.
+
+    Whatever was let in fitted beside what was in use at that moment: what a reading had shown of who is here still, and
+    the promises of those whom no reading has shown. Neither what has begun nor what has ended since the reading may
+    make it look like less.
+    """
+
+    held = Bundle("held")
+
+    def __init__(self):
+        super().__init__()
+        self.admission = Admission(settle_s=0.002)
+        self.now_s = 1.0
+        self.base = 50
+        self.mine = {}  # reservation -> [promised, taken, began_s]
+        self.read()
+
+    @rule()
+    def read(self):
+        self.seen = (self.now_s, self.base + sum(taken for _, taken, _ in self.mine.values()))
+
+    @rule(seconds=st.sampled_from([0.0001, 0.001, 0.003, 0.05]))
+    def wait(self, seconds):
+        self.now_s += seconds
+
+    @rule(promised=st.sampled_from([1, 100, 200, 300]))
+    def come_and_go(self, promised):
+        """What begins and ends between two readings was never in any of them."""
+        self.end(self.start(promised, 0))
+
+    @rule(target=held, promised=st.sampled_from([1, 100, 200, 300]), more=st.sampled_from([0, 100, 300]))
+    def begin(self, promised, more):
+        return self.start(promised, more)
+
+    def start(self, promised, more):
+        read_s, in_use = self.seen
+        answer = ask(self.admission, promised, in_use, now_s=self.now_s, read_s=read_s, base_bytes=self.base)
+        if isinstance(answer, Refusal):
+            return None
+        known = sum(taken if began_s <= read_s - 0.002 else promise for promise, taken, began_s in self.mine.values())
+        assert self.base + known + promised <= 0.88 * LIMIT
+        self.mine[answer] = [promised, promised + more, self.now_s]
+        return answer
+
+    @rule(reservation=consumes(held))
+    def go(self, reservation):
+        self.end(reservation)
+
+    def end(self, reservation):
+        if reservation is not None:
+            reservation.release(now_s=self.now_s)
+            del self.mine[reservation]
+
+    @rule()
+    def a_round(self):
+        """Time passes, and a reading is taken: what has begun is shown."""
+        self.now_s += 0.003
+        self.read()
 
     def teardown(self):
         for each in self.mine:
             each.release()
-        assert (self.admission.reserved_bytes, self.admission.holders, self.admission._pending_bytes) == (0, 0, 0)
 
 
-TestLedger = Ledger.TestCase
+TestOverrun = Overrun.TestCase
+TestOverrun.settings = settings(max_examples=250, stateful_step_count=30)
 
 
 class Crowd(RuleBasedStateMachine):

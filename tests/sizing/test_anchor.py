@@ -64,14 +64,34 @@ def test_what_is_given_back_moves_it_down_again():
     assert model.anchor_bytes == 150 * MIB
 
 
+def test_what_can_be_live_counts_a_block_in_full():
+    heap = Heap(live=10 * MIB, blocks=1000)
+    model, baseline = begun(heap)
+    heap.live, heap.blocks = 30 * MIB, 3000
+    assert baseline.held_bytes(model, reading(0, 1.0)) == 20 * MIB + 2000 * 512
+    heap.live = 40 * MIB
+    assert baseline.held_bytes(model, reading(0, 1.0004)) == 20 * MIB + 2000 * 512  # as it was said a moment ago
+    model.move_anchor(105 * MIB)
+    assert baseline.held_bytes(model, reading(0, 1.0004)) == 15 * MIB + 2000 * 512
+    heap.live = 0
+    assert baseline.held_bytes(model, reading(0, 2.0)) == 0
+    heap.live = None
+    assert baseline.held_bytes(model, reading(0, 3.0)) is None
+    assert HeapBaseline(heap).held_bytes(model, reading(0)) is None
+
+
 def test_reusable_is_bounded_by_what_is_resident_and_asked_for_rarely():
     heap = Heap(free=300 * MIB)
     model, baseline = begun(heap)
     asked = heap.asked
-    assert baseline.reusable_bytes(model, reading(500 * MIB, 1.0)) == 225 * MIB
-    assert baseline.reusable_bytes(model, reading(900 * MIB, 1.001)) == 225 * MIB
+    assert baseline.reusable_bytes(model, reading(500 * MIB, 1.0)) == 270 * MIB  # nine tenths
+    heap.free = 100 * MIB
+    assert baseline.reusable_bytes(model, reading(900 * MIB, 1.0004)) == 270 * MIB
     assert heap.asked == asked + 1
-    assert baseline.reusable_bytes(model, reading(180 * MIB, 2.0)) == 60 * MIB  # the rest isn't resident any more
+    assert baseline.reusable_bytes(model, reading(900 * MIB, 1.0006)) == 90 * MIB
+    assert heap.asked == asked + 2
+    heap.free = 300 * MIB
+    assert baseline.reusable_bytes(model, reading(180 * MIB, 2.0)) == 72 * MIB  # the rest isn't resident any more
 
 
 def test_a_heap_that_takes_long_to_ask_is_asked_seldom():

@@ -21,11 +21,12 @@ class Heap:
         self.floor = 0
         self.retain = retain
         self.now_s = 0.0
+        self.step_s = 0.2
         self.finished = {}
 
-    def batch(self, loads, used, calls=None):
+    def batch(self, loads, used, calls=None, **more):
         peak = max(BASE + self.floor + used, self.rss if self.retain else 0)
-        self.now_s += 0.2
+        self.now_s += self.step_s
         self.model.observe(
             start_bytes=self.rss,
             peak_bytes=peak,
@@ -34,6 +35,7 @@ class Heap:
             calls=calls if calls is not None else {},
             finished=dict(self.finished),
             now_s=self.now_s,
+            **more,
         )
         self.rss = peak if self.retain else BASE + self.floor
         for name, load in loads.items():
@@ -185,6 +187,91 @@ def test_one_outlier_in_hundreds_is_no_reason_for_a_guard():
     assert heap.model.guard_bytes == 0
 
 
+def test_a_guard_against_what_is_foretold_by_now_is_given_up():
+    heap = Heap()
+    for _ in range(15):
+        heap.batch({"work": 10.0}, 10 * MIB)
+    heap.batch({"work": 10.0}, 30 * MIB)
+    assert heap.model.guard_bytes > 20 * MIB  # once judged, a surprise
+    for _ in range(16):
+        heap.batch({"work": 10.0}, 30 * MIB)
+    assert heap.per_item() == pytest.approx(3 * MIB)
+    assert heap.model.guard_bytes == 0
+
+
+def test_a_guard_is_kept_against_what_comes_as_a_surprise_still():
+    heap = Heap()
+    for batch in range(64):
+        heap.batch({"work": 10.0}, 10 * MIB + (60 * MIB if batch in (15, 40) else 0))
+    assert heap.per_item() < 3 * MIB
+    assert heap.model.guard_bytes > 60 * MIB
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_step_of_batches_takes_the_guard_with_it_at_once(batched):
+    heap, more = Heap(), {"batched": ("work",)} if batched else {}
+    for _ in range(15):
+        heap.batch({"work": 10.0}, 10 * MIB, **more)
+    for _ in range(2):
+        heap.batch({"work": 10.0}, 30 * MIB, **more)
+    assert (heap.model.guard_bytes == 0) == batched
+    assert (heap.per_item() == pytest.approx(3 * MIB)) == batched
+
+
+def varied(heap, batches, mib=1.0, sizes=(4, 8, 16, 32), **more):
+    """Batches of all sizes, of which 4 are in flight: 20 MiB a call, and so much an item."""
+    rng = random.Random(1)
+    for _ in range(batches):
+        items = rng.choice(sizes)
+        heap.batch({"work": 4.0 * items}, 4 * (20 + items * mib) * MIB, {"work": 4.0}, **more)
+
+
+def test_a_step_of_batches_makes_the_fit_forget():
+    single, many = Heap(), Heap()
+    for heap, more in ((single, {}), (many, {"batched": ("work",)})):
+        varied(heap, 30, sizes=(16, 32), **more)
+        assert heap.model.cost("work").bytes_per_call > 10 * MIB
+        heap.step_s = 0.001  # long before the next fit
+        varied(heap, 2, 6.0, sizes=(16,), **more)
+        heap.step_s = 0.2
+    truth = (20 + 16 * 6) * MIB
+    assert many.model.cost("work").predict_bytes(16.0) == pytest.approx(truth, rel=0.01)
+    assert single.model.cost("work").predict_bytes(16.0) < 0.8 * truth
+    varied(many, 30, 6.0, batched=("work",))  # and then it learns anew
+    assert many.model.cost("work").bytes_per_weight == pytest.approx(6 * MIB, rel=0.15)
+    assert many.model.cost("work").predict_bytes(16.0) == pytest.approx(truth, rel=0.1)
+
+
+def test_what_was_cut_short_by_the_limit_tells_nothing_of_calls_against_their_weight():
+    kept, mistaken = Heap(), Heap()
+    for heap, cut_short in ((kept, True), (mistaken, False)):
+        varied(heap, 20)
+        rows = len(heap.model._rows)
+        for items in (24, 32, 40, 48) * 5:  # each would have taken more
+            heap.batch({"work": 4.0 * items}, 160 * MIB, {"work": 4.0}, cut_short=cut_short)
+        assert (len(heap.model._rows) == rows) == cut_short
+    cost = kept.model.cost("work")
+    assert cost.bytes_per_weight == pytest.approx(MIB, rel=0.15)
+    assert cost.predict_bytes(16.0) == pytest.approx(36 * MIB, rel=0.1)
+    assert mistaken.model.cost("work").bytes_per_weight < 0.9 * MIB
+
+
+def test_few_windows_of_one_operation_are_not_fitted():
+    heap = Heap()
+    for number, items in enumerate((4, 8, 16, 32, 4, 16)):
+        assert not heap.model._fitted
+        heap.batch({"work": 4.0 * items}, 4 * (20 + items) * MIB, {"work": 4.0})
+        assert (number == 5) == bool(heap.model._fitted)
+    assert heap.model.cost("work").bytes_per_call > 0
+
+
+def test_few_windows_of_two_operations_are():
+    heap = Heap()
+    for big, small in ((8.0, 8.0), (16.0, 8.0), (8.0, 40.0)):
+        heap.batch({"big": big, "small": small}, (2 * big + 0.25 * small) * MIB)
+    assert heap.per_item("big") == pytest.approx(2 * MIB, rel=0.15)
+
+
 def test_memory_that_is_kept_while_load_falls_is_no_surprise():
     heap = Heap(retain=True)
     for batch in range(100):
@@ -192,10 +279,15 @@ def test_memory_that_is_kept_while_load_falls_is_no_surprise():
     assert heap.model.guard_bytes == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**10), st.integers(0, 10**9), st.floats(0.1, 1e6)), max_size=60))
+windows_seen = st.tuples(
+    st.integers(0, 10**10), st.integers(0, 10**9), st.floats(0.1, 1e6), st.booleans(), st.booleans()
+)
+
+
+@given(st.lists(windows_seen, max_size=60))
 def test_no_windows_make_a_negative_cost(windows):
     model = CostModel()
-    for number, (start, more, load) in enumerate(windows):
+    for number, (start, more, load, batched, cut_short) in enumerate(windows):
         model.observe(
             start_bytes=start,
             peak_bytes=start + more,
@@ -204,6 +296,8 @@ def test_no_windows_make_a_negative_cost(windows):
             calls={"work": 2.0},
             finished={"work": number * load},
             now_s=number * 0.05,
+            batched=("work",) if batched else (),
+            cut_short=cut_short,
         )
     cost = model.cost("work")
     assert cost is None or (cost.bytes_per_weight >= 0 and cost.bytes_per_call >= 0)
@@ -212,3 +306,40 @@ def test_no_windows_make_a_negative_cost(windows):
 
 def test_a_prediction_adds_weight_and_calls():
     assert MemoryCost(3.0, 10.0, 1).predict_bytes(5.0, 2.0) == 35
+
+
+def quiet_rounds(model, used, load, *, rounds, start=0.0):
+    """Windows in which nothing grows while everything in flight is replaced, again and again."""
+    for n in range(4 * rounds):
+        model.observe(
+            start_bytes=BASE + used,
+            peak_bytes=BASE + used,
+            end_bytes=BASE + used,
+            loads={"work": float(load)},
+            calls={"work": 1.0},
+            finished={"work": start + load * (n + 1) / 4},
+            now_s=100 + n / 100,
+        )
+
+
+def fitted_model():
+    """20 MiB a call and 1 MiB an item, fitted from calls of different sizes."""
+    heap = Heap()
+    for n in range(40):
+        items = 10 + 30 * (n % 4)
+        heap.batch({"work": float(items)}, (20 + items) * MIB, {"work": 1.0})
+    assert heap.model.cost("work").bytes_per_call > 5 * MIB
+    return heap.model
+
+
+def test_windows_without_growth_overrule_a_fit_that_nothing_feeds():
+    model = fitted_model()
+    quiet_rounds(model, 40 * MIB, 100, rounds=8, start=1e6)  # items have become a third of what they were
+    assert model.cost("work").predict_bytes(100, 1) == pytest.approx(40 * MIB, rel=0.05)
+
+
+def test_windows_that_agree_with_a_fit_leave_it_alone():
+    model = fitted_model()
+    before = model.cost("work")
+    quiet_rounds(model, 118 * MIB, 100, rounds=8, start=1e6)
+    assert model.cost("work") == before

@@ -62,11 +62,32 @@ def test_before_the_first_reading_nothing_is_known(learning):
 
 def test_what_can_be_handed_out_again_is_asked_for_only_when_memory_is_scarce(learning):
     learning.begin()
-    for time_s, others, reusable in ((0.0, 0, 0), (1.0, 700 * MIB, 48 * MIB), (2.0, 0, 0)):
+    for time_s, others, reusable in ((0.0, 0, 0), (1.0, 700 * MIB, int(0.9 * 64 * MIB)), (2.0, 0, 0)):
         found = window(0, {"work": 1.0}, others=others, time_s=time_s, start=BASE - 64 * MIB)
         learning._state.reading = found.reading
         learning.observe(found, {})
         assert learning.reusable_bytes == reusable
+
+
+def test_the_guard_is_at_most_a_fifth_of_the_limit(learning):
+    for guard, kept in ((50.0 * MIB, 50 * MIB), (1e15, 200 * MIB)):
+        learning._model._surprises.guard_bytes = guard
+        feed(learning, {}, {"plain": 1.0}, 10 * MIB, batches=1)
+        assert learning.guard_bytes == kept
+
+
+@pytest.mark.parametrize(("used", "others", "cut_short"), [(810, 0, True), (790, 0, False), (10, 810, True)])
+def test_the_model_is_told_what_came_in_batches_and_what_the_limit_cut_short(
+    learning, monkeypatch, used, others, cut_short
+):
+    told = []
+    monkeypatch.setattr(learning._model, "observe", lambda **kwargs: told.append(kwargs))
+    operations = {"many": Operation("many", "batches"), "single": Operation("single", "items")}
+    seen = window(used * MIB, {"many": 1.0, "single": 1.0, "unknown": 1.0}, others=others * MIB)
+    learning._state.reading = seen.reading
+    learning.observe(seen, operations)
+    assert list(told[0]["batched"]) == ["many"]
+    assert told[0]["cut_short"] is cut_short
 
 
 def test_live_room_counts_use_and_what_is_reusable(learning):

@@ -75,6 +75,9 @@ def test_what_was_chosen_is_chosen_again(seen):
         (80, {"memory_items": 90.0, "knee_items": 1000}, 90, Reason.MEMORY),
         (80, {"memory_items": 85.0}, 80, Reason.MEMORY),  # less than a tenth
         (80, {"memory_items": 76.0}, 80, Reason.STEADY),
+        (80, {"memory_items": 72.0}, 80, Reason.STEADY),  # a tenth
+        (80, {"memory_items": 71.9}, 71, Reason.MEMORY),
+        (10, {"memory_items": 9.0}, 10, Reason.STEADY),
         (80, {"memory_items": 40.0}, 40, Reason.MEMORY),
         (80, {"memory_items": 0.0}, 1, Reason.MEMORY),
         (80, {"knee_items": 10}, 80, Reason.KNEE),  # too large costs nothing

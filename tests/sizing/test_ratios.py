@@ -1,5 +1,6 @@
 """Samples, bounds and regimes of one operation."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,54 @@ def test_a_step_up_is_followed_within_five_samples_and_a_step_down_within_ten():
     down = fed([4.0] * 20 + [1.0] * 10)
     assert up.estimate == 4
     assert down.estimate == 1
+
+
+usual = st.lists(st.floats(100, 110), min_size=2, max_size=40)
+large = st.floats(150, 1e9)
+
+
+@given(usual, large, large)
+def test_of_many_items_two_samples_far_above_the_usual_are_a_step(before, one, another):
+    found = Ratios()
+    assert not any(found.add_growth(each, of_many=True) for each in before)
+    assert not found.add_growth(one, of_many=True)  # it may have been an accident
+    assert found.add_growth(another, of_many=True)
+    assert found.samples == [one, another]
+    assert found.estimate >= min(one, another)
+
+
+@given(usual, large, large)
+def test_of_single_items_they_are_none(before, one, another):
+    found = fed(before)
+    assert not found.add_growth(one)
+    assert not found.add_growth(another)
+    assert found.samples[:-2] == before[-22:] or len(before) >= 8  # the older half may go as another regime
+
+
+@given(usual, large, usual)
+def test_one_sample_far_above_the_usual_is_no_step(before, one, after):
+    found = Ratios()
+    assert not any(found.add_growth(each, of_many=True) for each in [*before, one, *after])
+
+
+@pytest.mark.parametrize(("ratio", "step"), [(1.29, False), (1.31, True), (0.5, False)])
+def test_a_step_is_a_third_at_least_and_upward(ratio, step):
+    found = Ratios()
+    for _ in range(8):
+        found.add_growth(1.0, of_many=True)
+    found.add_growth(ratio, of_many=True)
+    assert found.add_growth(ratio, of_many=True) == step
+    assert not found.add_growth(ratio, of_many=True)  # that is the usual now
+
+
+def test_what_was_measured_before_the_bounds_counts_and_not_the_estimate_they_lowered():
+    """A bound that is too low (work had not allocated yet) makes no step of what was usual all along."""
+    found = fed([100.0] * 8)
+    for finished in range(12):
+        found.add_quiet(40.0, 2.0, float(finished))
+    assert found.estimate == 40
+    assert not found.add_growth(100.0, of_many=True)
+    assert not found.add_growth(100.0, of_many=True)
 
 
 def test_little_growth_in_many_windows_replaces_what_was_smaller():

@@ -11,14 +11,24 @@ from memflow.sizing.shifts import ShiftWatch
 LOAD = 10.0
 
 
-def watch(turns, *, item=lambda turn: 100.0, floor=lambda turn: 0.0, returned=1.0, noise=0.05, seed=1):
+def watch(
+    turns, *, item=lambda turn: 100.0, floor=lambda turn: 0.0, returned=1.0, noise=0.05, seed=1, held=lambda turn: None
+):
     """Play turn-overs of one window each; return the shifts with their turns, and the floor that they add up to."""
     rng, found, shifts, moved = random.Random(seed), ShiftWatch(), [], 0.0
     for turn in range(turns):
         taken = LOAD * item(turn) * rng.gauss(1, noise)
         used = taken + floor(turn) - moved
-        found.add(rise=0.0, used=0.0, load=LOAD, finished=turn * LOAD)
-        shift = found.add(rise=returned * taken, used=used, load=LOAD, finished=(turn + 1) * LOAD)
+        live = held(turn)
+        live = None if live is None else max(0.0, live - moved)
+        found.add(rise=0.0, used=0.0, load=LOAD, finished=turn * LOAD, held=live)
+        shift = found.add(
+            rise=returned * taken,
+            used=used,
+            load=LOAD,
+            finished=(turn + 1) * LOAD,
+            held=None if live is None else live + taken,
+        )
         if shift is not None:
             shifts.append((turn, shift))
             moved += shift.floor_bytes
@@ -49,6 +59,26 @@ def test_what_is_kept_little_by_little_is_seen_again_and_again(seed):
     shifts, moved = watch(200, floor=lambda turn: 100.0 * turn, seed=seed)
     assert len(shifts) > 5
     assert 0.85 * 20_000 <= moved <= 20_000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_floor_that_nothing_live_accounts_for_is_none(seed):
+    assert watch(40, floor=lambda turn: 5000.0 * (turn >= 20), held=lambda turn: 0.0, seed=seed)[0] == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_floor_rises_by_no_more_than_what_is_live(seed):
+    shifts, moved = watch(
+        60, floor=lambda turn: 5000.0 * (turn >= 20), held=lambda turn: 3000.0 * (turn >= 20), seed=seed
+    )
+    assert shifts
+    assert moved == pytest.approx(3000, rel=0.2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_live_and_kept_is_seen_again_and_again(seed):
+    _, moved = watch(200, floor=lambda turn: 100.0 * turn, held=lambda turn: 100.0 * turn, seed=seed)
+    assert 0.8 * 20_000 <= moved <= 20_000
 
 
 def test_where_memory_is_kept_nothing_can_be_told():

@@ -144,6 +144,24 @@ def test_items_that_grow_to_eight_times_their_size_are_met_within_a_few_batches(
     assert world.sizer.batch_size * world.sizer.concurrency >= 40
 
 
+@pytest.mark.parametrize(("factor", "rounds"), [(4, 3), (0.5, 8)])
+def test_a_model_that_has_become_wrong_is_right_again_after_some_rounds_at_ten_thousand_in_flight(factor, rounds):
+    """A terabyte, items of 100 MiB for a second each: what no machine here could hold."""
+    each, limit = 100 * MIB, 1 << 40
+    settings = BatchOptimizerSettings(max_concurrency=100_000)
+    world = World(latency(flat_s(1.0)), kind="items", bytes_per_item=each, limit_bytes=limit, settings=settings).run(12)
+    assert world.in_flight >= 8500
+    assert world.highest <= 0.86 * limit
+    world.bytes_per_item = int(each * factor)
+    world.run(13.5)
+    assert world.highest <= 0.89 * limit  # what is measured bounds what is mistaken
+    right_s = 13 + rounds
+    world.run(right_s + 4)
+    assert world.rate(right_s, right_s + 4) >= 0.95 * 0.85 * limit / world.bytes_per_item
+    assert world.highest <= 0.89 * limit
+    assert world.changes(right_s) <= 2
+
+
 def test_a_neighbour_that_takes_half_and_gives_it_back():
     world = World(latency(flat_s(0.1)), kind="items", bytes_per_item=MIB, limit_bytes=512 * MIB).run(15)
     world.others = 256 * MIB
@@ -186,8 +204,17 @@ def test_decisions_say_what_happened():
     world = World(server(1, batch_s), bytes_per_item=MIB, limit_bytes=512 * MIB).run(20)
     decisions = world.optimizer.explain("work")
     first = decisions[0]
-    assert (first.what, first.before, first.after, first.reason) == ("batch_size", 10, 20, Reason.GROWTH_CAP)
-    assert str(first) == "work: 10 -> 20 items a batch, since memory allows 39, growth is capped at 2x"
+    # How many calls comes first; as the processor does no more with twice as many, the batch grows in their place.
+    assert (first.what, first.before, first.after, first.reason) == ("concurrency", 8, 16, Reason.GROWTH_CAP)
+    assert str(first) == "work: 8 -> 16 calls in flight, since memory allows 38, growth is capped at 2x"
+    back = decisions[1]
+    # Items a second, as everywhere: a batch of 10 takes 0.03 s of the one processor.
+    assert back.rate_before == pytest.approx(333, rel=0.02)
+    assert back.rate == pytest.approx(333, rel=0.05)
+    assert (back.what, back.before, back.after, back.reason) == ("concurrency", 16, 8, Reason.DID_NOT_PAY)
+    grown = next(each for each in decisions if each.what == "batch_size")
+    assert (grown.before, grown.after, grown.reason) == (10, 20, Reason.GROWTH_CAP)
+    assert str(grown) == "work: 10 -> 20 items a batch, since memory allows 48, growth is capped at 2x"
     assert len(decisions) <= 64
     assert {each.reason for each in decisions} >= {Reason.MEMORY, Reason.PROBE}
     assert any(each.startswith("start work with batch_size=") for each in statistics(world).recommendations)

@@ -1,0 +1,137 @@
+"""Asks who holds what grows, off the event loop and within a budget of time.
+
+Covers when snapshots are taken and what they may cost; taking and comparing them is `memflow.analysis.suspects`'.
+
+A snapshot is compared with the one before, never with the first: what filled up while the program warmed up must not
+stand in the way of what grows now.
+"""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import logging
+import time
+from collections.abc import Callable
+
+from memflow.analysis.suspects import Snapshot, Suspect, find_suspects, take_snapshot
+
+__all__ = ["Inquiry"]
+
+_log = logging.getLogger("memflow.analysis")
+
+_BUDGET_S = 1.0
+_IDLE_SHARE = 0.01
+_BUSY_SHARE = 0.05
+_LEAST_INTERVAL_S = 0.1
+
+
+class Inquiry:
+    """Looks for suspects in a thread of its own, at most one at a time.
+
+    Args:
+        enabled: False never looks.
+        told: Called in that thread once there are new suspects.
+        clock: Seconds of a monotonic clock.
+        start: Runs a function in a thread of its own; replaced in tests.
+
+    Attributes:
+        suspects: who seems to hold what grows, the gravest first; plain values.
+        collected: objects that collecting found where the garbage collector is off; None where it was not asked.
+        spent_s: what looking has cost so far, in processor seconds.
+        notes: what could not be done, in words.
+    """
+
+    def __init__(
+        self,
+        *,
+        enabled: bool,
+        told: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        start: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        self.suspects: tuple[Suspect, ...] = ()
+        self.collected: int | None = None
+        self.spent_s = 0.0
+        self.notes: tuple[str, ...] = ()
+        self._enabled = enabled
+        self._told = told
+        self._clock = clock
+        self._start = start if start is not None else _start_thread
+        self._running = False
+        self._before: Snapshot | None = None
+        self._before_items = 0
+        self._next_s = float("-inf")
+
+    @property
+    def has_begun(self) -> bool:
+        """True when there is a snapshot to compare with."""
+        return self._before is not None
+
+    def begin(self, items: int) -> None:
+        """Take a snapshot to compare with, where something seems to have begun; at most 1 % of the time."""
+        self._ask(items, compare=False)
+
+    def look(self, items: int, *, may_collect: bool = False) -> None:
+        """Take a snapshot and compare it with the one before; at most 5 % of the time.
+
+        Args:
+            items: Items finished so far.
+            may_collect: Collect once where the garbage collector is off, to see whether what grows is garbage. Growth
+                must have been told by then, since that ends it for a while.
+        """
+        self._ask(items, compare=True, may_collect=may_collect)
+
+    def forget(self) -> None:
+        """Drop what was found: growth is over."""
+        self.suspects, self.collected = (), None
+
+    def _ask(self, items: int, *, compare: bool, may_collect: bool = False) -> None:
+        now_s = self._clock()
+        # The first comparison is what an issue waits for: it goes ahead of its share.
+        first = compare and not self.suspects and self._before is not None
+        if not self._enabled or self._running or (now_s < self._next_s and not first):
+            return
+        self._running = True
+        share = _BUSY_SHARE if compare else _IDLE_SHARE
+
+        def run() -> None:
+            began_s = time.thread_time()
+            try:
+                self._run(items, compare=compare, may_collect=may_collect)
+            except MemoryError:
+                pass  # there will be room another time
+            except Exception:
+                self._enabled = False
+                self.notes = ("looking for who holds what grows has failed, and is not tried again",)
+                _log.exception("looking for who holds what grows has failed, and is not tried again")
+            finally:
+                spent_s = time.thread_time() - began_s
+                self.spent_s += spent_s
+                self._next_s = self._clock() + max(_LEAST_INTERVAL_S, spent_s / share)
+                self._running = False
+
+        try:
+            self._start(run)
+        except RuntimeError:  # no room for a thread
+            self._running = False
+
+    def _run(self, items: int, *, compare: bool, may_collect: bool) -> None:
+        before, before_items = self._before, self._before_items
+        after = take_snapshot(budget_s=_BUDGET_S)
+        self._before, self._before_items = after, items
+        if not compare or before is None:
+            return
+        found = find_suspects(before, after, items=items - before_items, budget_s=_BUDGET_S)
+        if may_collect and not gc.isenabled() and self.collected is None:
+            self.collected = gc.collect()
+        if found:
+            # What has grown again is no accident of the moment, such as work in flight: it goes first.
+            again = {each.what for each in self.suspects}
+            self.suspects = tuple(sorted(found, key=lambda suspect: suspect.what not in again))
+        self._told()
+
+
+def _start_thread(run: Callable[[], None]) -> None:
+    # Not `threading.Thread`, whose `start` waits for the thread to come up, which it never does without memory.
+    _thread.start_new_thread(run, ())

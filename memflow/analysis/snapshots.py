@@ -1,0 +1,196 @@
+"""Snapshots of what lives: lengths of containers, and numbers of objects by type or name.
+
+Covers taking them; what has grown between two of them is `memflow.analysis.suspects`'.
+
+A snapshot keeps ids, names and numbers, never an object. Work is done in slices that let other threads run, and ends
+with its budget: what was counted until then is still compared.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from array import array
+from collections import Counter, deque
+from collections.abc import Iterator
+from itertools import compress
+from types import CodeType, FunctionType
+from typing import Any
+
+from memflow.analysis.objects import (
+    frozen_objects,
+    group_of,
+    is_grouped,
+    is_sized,
+    length_of,
+    module_dicts,
+    thread_group,
+    tracked_objects,
+    type_name,
+)
+
+__all__ = ["HUGE", "LEAST", "Key", "Snapshot", "Types", "inner_entries", "long_ones", "slices", "take_snapshot"]
+
+SLICE = 8_000
+"""Objects that are looked at before other threads may run."""
+LEAST = 20
+"""Entries below which a container is not recorded, and growth that is noise."""
+HUGE = 5_000
+"""Entries above which a container is looked at by a sample only."""
+MOST_RECORDED = 50_000
+"""Containers that a snapshot records at most, the longest."""
+Key = tuple[str, str]
+_LEAVES = (tuple, FunctionType, CodeType, type(len), type(list.append), property, classmethod, staticmethod)
+
+
+class Snapshot:
+    """Ids, type names, lengths and counts; no reference to any object.
+
+    Attributes:
+        seconds: What taking it cost.
+        complete: False where the budget ran out.
+    """
+
+    __slots__ = ("_counts", "_rows", "complete", "seconds")
+
+    def __init__(self, counts: dict[Key, int], rows: array[int], *, seconds: float, complete: bool) -> None:
+        self._counts = counts
+        self._rows = rows  # id, id of its type, entries, and entries of the containers in it; one after the other
+        self.seconds = seconds
+        self.complete = complete
+
+    def containers(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """Return the entries, and the entries one level down, by id and type id."""
+        rows = iter(self._rows)
+        return {(key, kind): (length, inner) for key, kind, length, inner in zip(rows, rows, rows, rows, strict=True)}
+
+    @property
+    def counts(self) -> dict[Key, int]:
+        """Objects by kind and name."""
+        return self._counts
+
+
+class Types:
+    """Types met in one scan, by their id: a metaclass may have a `__hash__` of its own."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, type] = {}
+        self.plain: set[int] = set(map(id, (dict, list, set, deque)))
+        self.sized: set[int] = set()
+        self.grouped: set[int] = set()
+        self.looked_into: set[int] = set()
+
+    def parts(self) -> list[Any]:
+        """Return what is held here, which is nothing of the program's."""
+        return [self.known, self.plain, self.sized, self.grouped, self.looked_into]
+
+    def learn(self, kinds: list[int], objects: list[Any]) -> None:
+        """Look at the types that were not met before."""
+        new = set(kinds).difference(self.known)
+        for thing in compress(objects, map(new.__contains__, kinds)) if new else ():
+            cls = type(thing)
+            if self.known.setdefault(id(cls), cls) is cls and id(cls) in new:
+                new.discard(id(cls))
+                if id(cls) not in self.plain and is_sized(cls):
+                    self.sized.add(id(cls))
+                if is_grouped(cls):
+                    self.grouped.add(id(cls))
+                if not any(cls is leaf for leaf in _LEAVES):
+                    self.looked_into.add(id(cls))
+
+
+def slices(deadline_s: float, mine: set[int]) -> Iterator[tuple[list[Any], bool]]:
+    """Yield what the collector knows, the old objects first, then what `gc.freeze` hid (False); stops in time.
+
+    The ids of its own lists are added to `mine`: they are objects, too, and long ones.
+    """
+    # One by one: a list that was there while the young were asked for would be among them, and they in it for ever.
+    lists = [tracked_objects(2), tracked_objects(1), tracked_objects(0)]
+    lists_and_frozen = [*lists, frozen_objects()]
+    mine.update(map(id, [lists, lists_and_frozen, *lists_and_frozen]))
+    for objects in lists_and_frozen:
+        for at in range(0, len(objects), SLICE):
+            if time.monotonic() > deadline_s:
+                return
+            yield objects[at : at + SLICE], any(objects is each for each in lists)
+            time.sleep(0)
+
+
+def long_ones(objects: list[Any], kinds: list[int], types: Types) -> list[tuple[Any, int]]:
+    """Return the containers with `LEAST` entries or more, with those one level down that the collector passes over.
+
+    A dict of plain values is not tracked before Python 3.14: only its holder leads to it.
+    """
+    plain = list(compress(objects, map(types.plain.__contains__, kinds)))
+    found = [(each, length) for each, length in zip(plain, map(len, plain), strict=True) if length >= LEAST]
+    for each in compress(objects, map(types.sized.__contains__, kinds)):
+        length = length_of(each)
+        # Few keys may hold much: that is what a defaultdict is for.
+        if length >= LEAST or (length and inner_entries(each, length) >= LEAST):
+            found.append((each, length))
+    huge = {id(each) for each, length in found if length > HUGE}
+    near: Any = compress(objects, map(types.looked_into.__contains__, kinds))
+    below = gc.get_referents(*[each for each in near if id(each) not in huge] if huge else near)
+    untracked = [each for each in below if type(each) is dict and len(each) >= LEAST and not gc.is_tracked(each)]
+    return found + [(each, len(each)) for each in untracked]
+
+
+def inner_entries(container: Any, length: int) -> int:
+    """Return the entries of the builtin containers in a container; 0 where it is too long to look."""
+    if length > HUGE or type(container) is set:
+        return 0
+    below = gc.get_referents(container)
+    return sum([len(each) for each in below if type(each) is list or type(each) is dict or type(each) is set])
+
+
+def take_snapshot(*, budget_s: float = 0.5) -> Snapshot:
+    """Count what lives, in slices that let other threads run.
+
+    Args:
+        budget_s: Seconds after which it stops and keeps what it has.
+
+    Returns:
+        The counts, to be compared with a later one.
+    """
+    began_s = time.monotonic()
+    # Lists only, the first before anything is counted: for each new type, `update` leaves weak references behind.
+    kinds_seen: Counter[int] = Counter([])
+    counts: Counter[Key] = Counter([])
+    types, spaces = Types(), module_dicts().keys()
+    rows: list[tuple[int, int, int, int]] = []
+    mine = {id(each) for each in (counts, kinds_seen, rows, spaces, *types.parts())}
+    for objects, is_new in slices(began_s + budget_s, mine):
+        kinds = list(map(id, map(type, objects)))
+        types.learn(kinds, objects)
+        if is_new:
+            kinds_seen.update(kinds)
+            counts.update([group_of(each) for each in compress(objects, map(types.grouped.__contains__, kinds))])
+        rows += [
+            (n, id(each), id(type(each)), 0 if id(each) in spaces else inner_entries(each, n))
+            for each, n in long_ones(objects, kinds, types)
+            if id(each) not in mine
+        ]
+    lists_done = time.monotonic() <= began_s + budget_s
+    for kind, count in kinds_seen.items():
+        counts["type", type_name(types.known[kind])] += count
+    counts.update([thread_group(thread) for thread in threading.enumerate()])
+    counts.update(list(_descriptors()))
+    rows = sorted(rows, reverse=True)[:MOST_RECORDED]
+    packed = array("Q", (n for length, key, kind, inner in rows for n in (key, kind, length, inner)))
+    return Snapshot(dict(counts), packed, seconds=time.monotonic() - began_s, complete=lists_done)
+
+
+def _descriptors() -> Iterator[Key]:
+    """Yield what each open descriptor leads to; nothing where the platform does not say."""
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return
+    for name in names[:10_000]:
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # closed meanwhile
+            continue
+        yield "descriptor", f"files in {os.path.dirname(target)}" if target[:1] == "/" else f"{target.split(':')[0]}s"

@@ -1,0 +1,295 @@
+"""Who holds what grows: two snapshots of what lives are compared, and the culprits named.
+
+Covers what has grown between two snapshots (`memflow.analysis.snapshots`), which of it is worth telling, and in which
+order; who holds it is found in `memflow.analysis.holders`. Not covered: memory that no Python object accounts for, and
+dicts of plain values that only a local variable of a function which a thread is running holds.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import compress
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any
+
+from memflow.analysis.holders import find_holders
+from memflow.analysis.objects import (
+    LRU_TYPE,
+    cached_name,
+    entries_of,
+    group_of,
+    is_grouped,
+    is_sized,
+    length_of,
+    pinned_by,
+    safe_size,
+    type_name,
+    worker_name,
+)
+from memflow.analysis.snapshots import HUGE, LEAST, Key, Snapshot, Types, long_ones, slices, take_snapshot
+from memflow.analysis.suspect import Suspect
+
+__all__ = ["Snapshot", "Suspect", "find_suspects", "take_snapshot"]
+
+SAMPLE = 50
+"""Entries that sizes and types are judged by."""
+_SHARED = set(map(id, (type, ModuleType, FunctionType, CodeType, FrameType)))
+_WORDS = {
+    "type": "instances of {}",
+    "thread": "threads of {}",
+    "traceback": "tracebacks, which pin frames, of {}",
+    "file": "open files of {}",
+    "socket": "open sockets of {}",
+    "descriptor": "open descriptors of {}",
+}
+_PLUMBING = re.compile(r"^(asyncio|_asyncio|trio|outcome|contextvars|_contextvars|_?thread(ing)?|types|weakref)\b")
+_MACHINERY = re.compile(r"module attribute (_?asyncio|threading|sys|trio|_weakrefset|abc)\b")
+UNREACHABLE = "unreachable: waits for the garbage collector"
+_OURS = re.compile(r"(^module attribute|^class attribute| of) memflow\.(analysis|memory|sizing)\b")
+
+
+@dataclass(slots=True, eq=False)
+class _Case:
+    """Something that grows, while its objects are at hand."""
+
+    key: Key
+    count: int
+    gained: int
+    nested: bool
+    things: list[Any]
+    """The container alone, or some of the objects."""
+    sample: list[Any]
+    """Entries, or objects, that stand for what was gained."""
+    entry_bytes: float = 0.0
+    reach: Counter[Key] = field(default_factory=Counter)
+    note: str = ""
+
+
+def find_suspects(
+    before: Snapshot, after: Snapshot, *, items: float = 0, most: int = 5, budget_s: float = 1.0
+) -> tuple[Suspect, ...]:
+    """Name what grew between two snapshots, and who holds it.
+
+    Args:
+        before: The earlier snapshot.
+        after: The later one; best a new one, since objects are found again by their ids.
+        items: Items that were finished between the two; 0 where unknown.
+        most: Suspects to return at most.
+        budget_s: Seconds after which it stops with what it has.
+
+    Returns:
+        The suspects, the gravest first; empty where nothing grew.
+    """
+    deadline_s = time.monotonic() + budget_s
+    grown, groups = _grown_containers(before, after, items), _grown_groups(before, after)
+    if not grown and not groups:
+        return ()
+    cases = _find_again(grown, groups, after, time.monotonic() + budget_s / 2)
+    try:
+        return tuple(_rank(_fold(cases), items, deadline_s)[:most])
+    finally:
+        cases.clear()
+
+
+def _grown_containers(before: Snapshot, after: Snapshot, items: float) -> dict[tuple[int, int], tuple[int, bool]]:
+    """Return what containers gained, and True where it was gained one level down; the 48 that gained most."""
+    old, gains = before.containers(), {}
+    # What is new may be the work in flight: it counts where it is long beside the items that were finished.
+    least_new = max(2 * LEAST, items / 2) if before.complete else float("inf")
+    for key, (length, inner) in after.containers().items():
+        if key in old:
+            gain, inner_gain = length - old[key][0], inner - old[key][1]
+        else:
+            gain, inner_gain = (length - LEAST + 1 if length >= least_new else 0), 0
+        if max(gain, inner_gain) >= LEAST:
+            gains[key] = (inner_gain, True) if inner_gain > 1.5 * gain else (gain, False)
+    return dict(sorted(gains.items(), key=lambda each: -each[1][0])[:48])
+
+
+def _grown_groups(before: Snapshot, after: Snapshot) -> dict[Key, int]:
+    """Return what kinds of objects gained, those left out that gained next to nothing; the 24 that gained most."""
+    if not (before.complete and after.complete):
+        return {}
+    gains = {key: count - before.counts.get(key, 0) for key, count in after.counts.items()}
+    gains = {key: gain for key, gain in gains.items() if gain >= LEAST and not key[1].startswith("memflow.")}
+    named = {key: gain for key, gain in gains.items() if key[0] != "type" or "." in key[1]}
+    least = max(named.values(), default=0) / 10
+    return dict(sorted(((k, g) for k, g in named.items() if g >= least), key=lambda each: -each[1])[:24])
+
+
+def _find_again(
+    grown: dict[tuple[int, int], tuple[int, bool]], groups: dict[Key, int], after: Snapshot, deadline_s: float
+) -> list[_Case]:
+    """Find the objects again that grew; one whose type or length is another by now is passed over."""
+    then, types = after.containers(), Types()
+    cases: list[_Case] = []
+    members: dict[Key, list[Any]] = {key: [] for key in groups}
+    found: dict[int, Any] = {}
+    left = {key for key, _ in grown}
+    mine: set[int] = set()
+    mine.update(map(id, [mine, found, left, grown, then, members, cases, *types.parts(), *members.values()]))
+    for untracked in (False, True):
+        for objects, is_new in slices(deadline_s, mine) if left or not untracked else ():
+            kinds = list(map(id, map(type, objects)))
+            types.learn(kinds, objects)
+            if untracked:
+                objects = [each for each, _ in long_ones(objects, kinds, types)]
+            here = {id(each): each for each in compress(objects, map(left.__contains__, map(id, objects)))}
+            found.update((key, each) for key, each in here.items() if key not in mine)
+            left.difference_update(here)
+            if is_new and not untracked:
+                _add_members(members, objects, kinds, types)
+    for (key, kind_id), (gain, nested) in grown.items():
+        thing = found.get(key)
+        if key in found and id(type(thing)) == kind_id and length_of(thing) >= then[key, kind_id][0]:
+            kind = "cache" if type(thing) is LRU_TYPE else "container"
+            named = kind, type_name(type(thing))
+            cases.append(_Case(named, length_of(thing), gain, nested, [thing], entries_of(thing, SAMPLE)))
+    for name, gain in groups.items():
+        things = members[name]
+        cases.append(_Case(name, after.counts[name], gain, False, _roots(things), things[-SAMPLE:]))
+    for case in cases:
+        _look_into(case)
+    return cases
+
+
+def _add_members(members: dict[Key, list[Any]], objects: list[Any], kinds: list[int], types: Types) -> None:
+    for thing in compress(objects, map(types.grouped.__contains__, kinds)):
+        members.get(group_of(thing), []).append(thing)
+    wanted = {each for each in set(kinds) - types.grouped if ("type", type_name(types.known[each])) in members}
+    for thing in compress(objects, map(wanted.__contains__, kinds)) if wanted else ():
+        members["type", type_name(type(thing))].append(thing)
+
+
+def _roots(things: list[Any]) -> list[Any]:
+    """Return three of the objects that no other of them holds, where there are any."""
+    if len(things) > 200_000:
+        return things[-3:]
+    held = set(map(id, gc.get_referents(*things)))
+    free = [each for each in things if id(each) not in held]
+    return [*(free or things)[-2:], *(free or things)[:1]]
+
+
+def _look_into(case: _Case) -> None:
+    """Measure what stands for the growth: its size with one level below, and the kinds of objects it leads to."""
+    entries = case.sample
+    if case.nested:
+        entries = case.sample = [each for inner in entries for each in entries_of(inner, 5)][-4 * SAMPLE :]
+    if not entries:
+        return
+    seen: set[int] = set()
+    size = 0
+    level = entries
+    pinned: Counter[str] = Counter()
+    for depth in range(4):
+        fresh = {id(each): each for each in level if id(each) not in seen and id(type(each)) not in _SHARED}
+        seen.update(fresh)
+        for each in fresh.values():
+            size += safe_size(each) if depth < 2 else 0
+            case.reach[group_of(each) if is_grouped(type(each)) else ("type", type_name(type(each)))] += 1
+            pinned.update(pinned_by(each))
+        # What a class, a module or a frame leads to belongs to the program.
+        short = [each for each in fresh.values() if not is_sized(type(each)) or length_of(each) <= HUGE]
+        level = gc.get_referents(*short[:1_000])[:4_000]
+    case.entry_bytes = size / len(entries)
+    names = Counter(type_name(type(each)) for each in entries).most_common(1)
+    case.note = f" of {names[0][0]}" if case.key[0] in ("container", "cache") else ""
+    if pinned:
+        case.note += f"; tracebacks pin frames of {', '.join(name for name, _ in pinned.most_common(2))}"
+
+
+def _fold(cases: list[_Case]) -> list[_Case]:
+    """Leave out kinds of objects that another suspect leads to, and what gained next to nothing beside the largest."""
+    kept: list[_Case] = []
+    containers = [case for case in cases if case.key[0] in ("container", "cache")]
+    groups = [case for case in cases if case not in containers]
+    if any(case.key[0] in ("coroutine", "thread") for case in groups):
+        groups = [case for case in groups if case.key[0] != "type" or not _PLUMBING.match(case.key[1])]
+    for case in groups:
+        enough = max(len(case.sample) / 2, 1)
+        # Sets of tasks belong to the library that runs them; what the tasks are of says more.
+        above = [each for each in containers if case.key[0] != "coroutine" or not each.note.endswith("Task")]
+        over = [each for each in above if each.reach[case.key] >= max(min(enough, len(each.sample) / 2), 1)]
+        over = [each for each in over if each.gained >= case.gained / 20]
+        others = (each for each in groups if each is not case and each.reach[case.key] >= enough)
+        # Of two that lead to each other, the first stands for both.
+        if over or any(not case.reach[each.key] or groups.index(each) < groups.index(case) for each in others):
+            continue
+        kept.append(case)
+    every = containers + kept
+    most = max((case.gained for case in every), default=0) / 10
+    heavy = max((case.gained * case.entry_bytes for case in every), default=0.0) / 10
+    return [case for case in every if case.gained >= most or case.gained * case.entry_bytes >= heavy > 0]
+
+
+def _rank(cases: list[_Case], items: float, deadline_s: float) -> list[Suspect]:
+    """Put the cases in words, the gravest first; containers in one container are one case."""
+    targets = [thing for case in cases for thing in case.things]
+    own = [id(targets), id(cases), *(id(part) for case in cases for part in (case, case.things, case.sample))]
+    told = iter(find_holders(targets, own, deadline_s) if targets else ())
+    found: dict[object, tuple[float, Suspect]] = {}
+    for case in cases:
+        held = [next(told) for _ in case.things]
+        # The newest come first: the first of them that a name was found for.
+        steps, nearest, loose = max(held, key=lambda each: bool(each[0]) + (not each[2]), default=([], 0, False))
+        if steps and _OURS.search(steps[0]):
+            continue
+        suspect = _suspect(case, steps, loose, items)
+        weight = case.gained * (case.entry_bytes or 64.0) * (0.01 if _is_machinery(case, steps) else 1.0)
+        same: object = (nearest, case.key) if nearest and suspect.kind == "container" else id(case)
+        if suspect.kind == "cache":  # its dict and itself
+            same = suspect.what.split(" (")[0]
+            weight, suspect = max((weight, suspect), found.get(same, (weight, suspect)), key=lambda each: each[0])
+        elif same in found:
+            weight, suspect = found[same][0] + weight, _together(found[same][1], suspect)
+        found[same] = weight, suspect
+    return [suspect for _, suspect in sorted(found.values(), key=lambda each: -each[0])]
+
+
+def _is_machinery(case: _Case, steps: list[str]) -> bool:
+    """True for the books that libraries keep of their tasks and threads."""
+    of_tasks = case.note.endswith("Task") and steps and re.search(r" of (asyncio|trio)\b", steps[0])
+    return bool(of_tasks or (steps and _MACHINERY.match(steps[-1])))
+
+
+def _suspect(case: _Case, steps: list[str], loose: bool, items: float) -> Suspect:
+    kind, name = case.key
+    rest = ", in ".join(steps)
+    if kind in ("container", "cache"):
+        of = f"{name}{case.note}"
+        named = steps and steps[0].startswith(("module ", "class ", "closure ", "local ", "default ", "context "))
+        if kind == "cache" or (steps and steps[-1].startswith("lru_cache of ") and len(steps) == 1):
+            kind, what, rest = "cache", f"{cached_name(case.things[0]) if kind == 'cache' else steps[0]} ({of})", ""
+        elif named:
+            what, rest = f"{steps[0]} ({of})", ", in ".join(steps[1:])
+        else:
+            what = of
+        what = f"containers in {what}" if case.nested else what
+    elif kind in _WORDS:
+        what = _WORDS[kind].format(name)
+        if kind == "type" and loose:
+            rest = UNREACHABLE if not gc.isenabled() else f"{rest or 'each other'}, or native code"
+        rest = rest if not rest or rest is UNREACHABLE else f"held by {rest}"
+    else:
+        name = worker_name(case.sample[-1]) if case.sample else name
+        library = next((part for part in ("asyncio", "trio") if steps and f"{part}." in steps[0]), "")
+        is_task = "Task" in (steps[0] if steps else "")
+        kind, what = ("task", f"{library} tasks of {name}") if is_task else (kind, f"unfinished {kind}s of {name}")
+        rest = f"held by {rest}" if rest else ""
+    size = int(case.gained * case.entry_bytes) if case.entry_bytes else None
+    return Suspect(kind, what, rest, case.count, case.gained, case.gained / items if items > 0 else None, size)
+
+
+def _together(one: Suspect, other: Suspect) -> Suspect:
+    """Add up two that the same container holds."""
+    return replace(
+        one,
+        count=one.count + other.count,
+        gained=one.gained + other.gained,
+        per_item=None if one.per_item is None else one.per_item + (other.per_item or 0.0),
+        bytes=None if one.bytes is None else one.bytes + (other.bytes or 0),
+    )

@@ -1,0 +1,151 @@
+"""When who holds what grows is asked for, and what that may cost."""
+
+import gc
+
+import pytest
+
+from memflow.analysis import inquiry
+from memflow.analysis.inquiry import Inquiry
+from memflow.analysis.suspect import Suspect
+
+
+def suspect(what):
+    return Suspect("container", what, "", 1, 1, None, None)
+
+
+class World:
+    """A clock, and threads that run at once unless they are kept waiting."""
+
+    def __init__(self, monkeypatch, *, cost_s=0.01):
+        self.now_s = self.cpu_s = 0.0
+        self.taken, self.told, self.compared, self.waiting, self.held = 0, 0, [], [], False
+
+        def take(*, budget_s):
+            self.taken += 1
+            self.cpu_s += cost_s
+            return f"snapshot {self.taken}"
+
+        def find(before, after, *, items, budget_s):
+            self.compared.append((before, after, items))
+            return (suspect(f"suspect {len(self.compared)}"), suspect("old acquaintance"))
+
+        monkeypatch.setattr(inquiry, "take_snapshot", take)
+        monkeypatch.setattr(inquiry, "find_suspects", find)
+        monkeypatch.setattr(inquiry.time, "thread_time", lambda: self.cpu_s)
+        self.inquiry = Inquiry(enabled=True, told=self.tell, clock=lambda: self.now_s, start=self.start)
+
+    def tell(self):
+        self.told += 1
+
+    def start(self, run):
+        if self.held:
+            self.waiting.append(run)
+        else:
+            run()
+
+
+@pytest.fixture
+def world(monkeypatch):
+    return World(monkeypatch)
+
+
+def test_each_snapshot_is_compared_with_the_one_before(world):
+    world.inquiry.begin(100)
+    assert world.inquiry.has_begun
+    for items in (150, 300):
+        world.now_s += 10
+        world.inquiry.look(items)
+    assert world.compared == [("snapshot 1", "snapshot 2", 50), ("snapshot 2", "snapshot 3", 150)]
+    assert [each.what for each in world.inquiry.suspects] == ["old acquaintance", "suspect 2"]
+    assert world.told == 2
+
+
+def test_the_first_comparison_does_not_wait_for_its_share_and_the_next_do(world):
+    world.inquiry.begin(0)
+    world.inquiry.look(10)
+    assert len(world.compared) == 1
+    world.now_s += 0.19  # 0.01 s at 5 % are 0.2 s
+    world.inquiry.look(20)
+    assert len(world.compared) == 1
+    world.now_s += 0.02
+    world.inquiry.look(30)
+    assert len(world.compared) == 2
+
+
+def test_beginning_takes_one_per_cent(world):
+    for _ in range(1000):
+        world.inquiry.begin(0)
+        world.now_s += 0.01
+    assert world.inquiry.spent_s <= 0.0101 * world.now_s + 0.01
+
+
+def test_one_at_a_time(world):
+    world.held = True
+    world.inquiry.begin(0)
+    world.inquiry.look(1)
+    assert len(world.waiting) == 1
+    world.waiting[0]()
+    assert world.taken == 1
+
+
+def test_what_fails_is_noted_and_not_tried_again(world, monkeypatch, caplog):
+    def fail(**_):
+        raise ValueError("odd object")
+
+    monkeypatch.setattr(inquiry, "take_snapshot", fail)
+    world.inquiry.begin(0)
+    world.now_s += 100
+    world.inquiry.begin(0)
+    assert len(caplog.records) == 1
+    assert "not tried again" in world.inquiry.notes[0]
+
+
+def test_want_of_memory_is_no_failure(world, monkeypatch, caplog):
+    def fail(**_):
+        raise MemoryError
+
+    take = inquiry.take_snapshot
+    monkeypatch.setattr(inquiry, "take_snapshot", fail)
+    world.inquiry.begin(0)
+    monkeypatch.setattr(inquiry, "take_snapshot", take)
+    world.now_s += 100
+    world.inquiry.begin(0)
+    assert world.taken == 1
+    assert caplog.records == []
+
+
+def test_no_room_for_a_thread_is_tried_again(world):
+    start, world.inquiry._start = world.inquiry._start, None
+
+    def refuse(run):
+        raise RuntimeError("can't start new thread")
+
+    world.inquiry._start = refuse
+    world.inquiry.begin(0)
+    world.inquiry._start = start
+    world.inquiry.begin(0)
+    assert world.taken == 1
+
+
+def test_it_collects_once_where_the_collector_is_off(world):
+    gc.disable()
+    try:
+        world.inquiry.begin(0)
+        world.now_s += 10
+        world.inquiry.look(1)
+        assert world.inquiry.collected is None
+        world.now_s += 10
+        world.inquiry.look(1, may_collect=True)
+        assert world.inquiry.collected is not None
+    finally:
+        gc.enable()
+    world.inquiry.forget()
+    assert (world.inquiry.collected, world.inquiry.suspects) == (None, ())
+
+
+def test_disabled_does_nothing(monkeypatch):
+    world = World(monkeypatch)
+    world.inquiry._enabled = False
+    world.inquiry.begin(0)
+    world.inquiry.look(0)
+    assert world.taken == 0

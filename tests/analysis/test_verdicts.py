@@ -1,0 +1,130 @@
+"""What open growth is called, and who is named: from what an inquiry has found."""
+
+import gc
+
+import pytest
+
+from memflow.analysis.detectors import IssueKind
+from memflow.analysis.issues import IssueOpened, IssueResolved, IssueUpdated
+from memflow.analysis.suspect import Suspect
+from tests.analysis.test_analyzer import Run
+
+CACHE = Suspect("container", "module attribute app.cache (dict)", "", 900, 400, 1.0, 160_000)
+RESULTS = Suspect(
+    "container", "list of dict", "attribute _kept of memflow.processing.delivery.Delivery", 9, 4, 1.0, 1_600
+)
+
+
+class Answers:
+    """An inquiry that has found what it is given."""
+
+    notes = ()
+
+    def __init__(self, *suspects, collected=None):
+        self.suspects, self.collected, self.asked = suspects, collected, []
+
+    def begin(self, items):
+        self.asked.append(("begin", items))
+
+    def look(self, items, *, may_collect=False):
+        self.asked.append(("look", items))
+
+    def forget(self):
+        self.suspects, self.collected = (), None
+
+
+def run_with(*suspects, collected=None, **settings):
+    run = Run(**settings)
+    run.analyzer._inquiry = run.analyzer._growth.inquiry = Answers(*suspects, collected=collected)
+    return run
+
+
+def leak(run, steps=150):
+    run.grow(steps, lambda k: 200 * k)  # 400 bytes an item
+
+
+def test_who_was_found_is_on_the_issue_and_in_its_words():
+    run = run_with(CACHE)
+    leak(run)
+    issue = run.events[0].issue
+    assert issue.suspects == (CACHE,)
+    assert "first suspect: module attribute app.cache (dict) grows by 1 entries an item" in issue.message
+    assert issue.recommendations[1] == f"look at {CACHE}"
+
+
+def test_it_is_asked_from_where_something_has_begun_until_growth_is_over():
+    run = run_with(CACHE)
+    leak(run)
+    kinds = [kind for kind, _ in run.analyzer._inquiry.asked]
+    assert kinds[0] == "begin"
+    assert "look" in kinds
+    run.grow(300, lambda k: 0)
+    assert isinstance(run.events[-1], IssueResolved)
+    assert run.analyzer._inquiry.suspects == ()
+
+
+def test_nothing_is_asked_while_nothing_grows():
+    run = run_with()
+    run.grow(300, lambda k: 0)
+    assert run.analyzer._inquiry.asked == []
+
+
+def test_who_is_found_later_is_told_at_once():
+    run = run_with(update_interval_s=10_000)
+    leak(run)
+    assert len(run.events) == 1
+    run.analyzer._inquiry.suspects = (CACHE,)
+    run.analyzer._suspects_came()
+    run.analyzer._suspects_came()
+    assert [type(event) for event in run.events] == [IssueOpened, IssueUpdated]
+    assert run.events[1].issue.suspects == (CACHE,)
+    assert run.analyzer.open_issues[0].suspects == (CACHE,)
+
+
+def test_results_that_are_collected_are_no_leak():
+    run = run_with(RESULTS)
+    leak(run)
+    assert run.events[0].issue.id == "results_piling_up-embed-1"
+    assert run.analyzer.open_issues[0].kind is IssueKind.RESULTS_PILING_UP
+    assert any("stream()" in each for each in run.analyzer.open_issues[0].recommendations)
+
+
+def test_nobody_is_named_for_native_memory_who_does_not_weigh_it():
+    run = run_with(CACHE)
+    for _ in range(170):
+        run.native_live += 300_000  # 6,000 bytes an item; the cache holds 400
+        run.rss += 300_000
+        run.step()
+    issue = run.analyzer.open_issues[0]
+    assert issue.suspects == ()
+    assert any("the C library's heap does" in each for each in issue.recommendations)
+
+
+@pytest.fixture
+def no_collector():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_what_collecting_finds_is_cyclic_garbage_until_the_collector_runs():
+    run = run_with(update_interval_s=10_000)
+    leak(run)
+    run.analyzer._inquiry.collected = 25_000
+    run.analyzer._suspects_came()
+    issue = run.analyzer.open_issues[0]
+    assert issue.kind is IssueKind.CYCLIC_GARBAGE
+    assert issue.evidence["collected_objects"] == 25_000
+    run.grow(300, lambda k: 0)  # collecting once has ended it for a while
+    assert run.analyzer.open_issues[0].kind is IssueKind.CYCLIC_GARBAGE
+    gc.enable()
+    run.grow(100, lambda k: 0)
+    assert run.analyzer.open_issues == ()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_leak_with_the_collector_off_is_still_a_leak():
+    run = run_with(CACHE, collected=40)
+    leak(run)
+    assert run.analyzer.open_issues[0].kind is IssueKind.SUSPECTED_LEAK

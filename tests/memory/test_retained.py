@@ -1,0 +1,140 @@
+"""What is done about freed memory that the C library keeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from memflow.memory import retained
+from memflow.memory.readings import AllocatorReading, MemoryLimit, MemoryReading
+from memflow.memory.retained import Retained, limit_kills
+from memflow.memory.state import MemoryState
+from memflow.settings import MemoryManagerSettings
+
+MIB = 2**20
+LIMIT = 1000 * MIB
+
+
+class Heap:
+    """A heap that says what it is told, and counts what is done to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, live: int = 100, free: int = 0, known: bool = True) -> None:
+        self.live, self.free, self.known = live, free, known
+        self.trims: list[float] = []
+        self.pins = 0
+        self.now_s = 0.0
+        self.trim_s = 0.0
+        self.state = MemoryState()
+        self.state.limit = MemoryLimit(LIMIT, "the test", "cgroup")
+        monkeypatch.setattr(MemoryState, "allocator", lambda _: self.read())
+        monkeypatch.setattr(retained, "trim", self.trim)
+        monkeypatch.setattr(retained, "mmap_threshold_is_set", lambda: False)
+        monkeypatch.setattr(retained, "pin_mmap_threshold", self.pin)
+
+    def read(self) -> AllocatorReading:
+        if not self.known:
+            return AllocatorReading(0, None, None)
+        return AllocatorReading(0, self.live * MIB, self.free * MIB)
+
+    def trim(self) -> bool:
+        self.trims.append(self.now_s)
+        self.now_s += self.trim_s
+        return True
+
+    def pin(self, threshold: int) -> bool:
+        self.pins += 1
+        return True
+
+    def of(self, *, may_pin: bool = True, **settings: bool) -> Retained:
+        return Retained(MemoryManagerSettings(**settings), self.state, lambda: self.now_s, may_pin=may_pin)
+
+    def reading(self, rss: int, in_use: int | None = None) -> MemoryReading:
+        used = (rss if in_use is None else in_use) * MIB
+        found = MemoryReading(self.now_s, rss * MIB, rss * MIB, used, LIMIT)
+        self.state.reading = found
+        return found
+
+
+def test_what_is_free_and_resident_is_given_back_at_once(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    of = heap.of()
+    of.begin(heap.reading(130))  # 30 are the program's own
+    heap.free = 300
+    of.give_back(heap.reading(430, 950))
+    assert (heap.trims, heap.pins) == ([0.0], 1)
+
+
+def test_pages_that_were_given_back_already_are_no_reason_to_trim(monkeypatch) -> None:
+    """The C library counts them as free for ever after."""
+    heap = Heap(monkeypatch)
+    of = heap.of()
+    of.begin(heap.reading(130))
+    heap.free = 300
+    of.give_back(heap.reading(140, 950))
+    assert heap.trims == []
+
+
+def test_trimming_takes_a_quarter_of_the_time_at_most(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    of = heap.of()
+    of.begin(heap.reading(130))
+    heap.free, heap.trim_s = 300, 0.02
+    while heap.now_s < 2.0:
+        of.give_back(heap.reading(430, 950))
+        heap.now_s += 0.001
+    assert 0.15 <= 0.02 * len(heap.trims) / heap.now_s <= 0.26
+
+
+@pytest.mark.parametrize("case", ["setting", "host", "unknown"])
+def test_nothing_is_trimmed_where_it_is_not_wanted_or_not_known(monkeypatch, case: str) -> None:
+    heap = Heap(monkeypatch, known=case != "unknown")
+    of = heap.of(trim=case != "setting")
+    if case == "host":
+        heap.state.limit = MemoryLimit(LIMIT, "the test", "host")
+        assert not limit_kills(heap.state)
+    of.begin(heap.reading(130))
+    heap.free = 300
+    of.give_back(heap.reading(430, 950))
+    assert heap.trims == []
+
+
+def test_it_pins_once_what_stays_free_while_memory_is_short(monkeypatch) -> None:
+    heap = Heap(monkeypatch, free=200)
+    of = heap.of()
+    for _ in range(30):
+        of.watch(heap.reading(300, 400))  # not short
+        heap.now_s += 0.05
+    assert heap.pins == 0
+    for _ in range(30):
+        of.watch(heap.reading(300, 600))
+        heap.now_s += 0.05
+    assert heap.pins == 1
+    assert of.is_worth_trimming()
+    of.trimmed()
+    assert not of.is_worth_trimming()
+
+
+def test_what_is_expected_is_pinned_as_soon_as_the_limit_is_known(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    limit, heap.state.limit = heap.state.limit, None
+    of = heap.of()
+    of.expect()
+    assert heap.pins == 0
+    heap.state.limit = limit
+    of.watch(heap.reading(100))
+    assert heap.pins == 1
+
+
+def test_another_process_s_allocator_is_left_alone(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    heap.of(may_pin=False).expect()
+    heap.of(pin_mmap_threshold=False).expect()
+    assert heap.pins == 0
+
+
+def test_trimming_makes_room_for_what_is_large_where_about_as_much_is_free(monkeypatch) -> None:
+    heap = Heap(monkeypatch, free=40)
+    of = heap.of()
+    heap.reading(300)
+    assert of.would_make_room(80 * MIB)
+    assert not of.would_make_room(90 * MIB)
+    assert not of.would_make_room(40 * MIB)  # not large
