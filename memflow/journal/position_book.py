@@ -38,22 +38,25 @@ class PositionBook:
         self._codec = codec
         self._chunker = Chunker(path, codec)
         self._released = False
+        self._settled = 0
         self.done = Positions()
 
     def load(self, db: sqlite3.Connection, settled: int) -> None:
         """Read which positions are finished; `settled` of them are delivered."""
         self.done = Positions()
+        self._settled = settled
         if settled:
             self.done.add(0, settled)
-        released = db.execute("SELECT position FROM released").fetchall()
-        self._released = bool(released)
-        for (position,) in released:
-            self.done.remove(position)
         for first, count in db.execute("SELECT first, count FROM finished ORDER BY first"):
             self.done.add(first, count)
         for first, last, offsets in db.execute("SELECT first, last, offsets FROM kept ORDER BY first"):
             for start, end in _runs(_positions(first, last, offsets)) if offsets else ((first, last + 1),):
                 self.done.add(start, end - start)
+        # Last, since a row of results that reaches past what is delivered still names those before it.
+        released = db.execute("SELECT position FROM released").fetchall()
+        self._released = bool(released)
+        for (position,) in released:
+            self.done.remove(position)
 
     def snapshot(self) -> tuple[Positions, Digests | None]:
         """Return what is finished now, for the run."""
@@ -119,6 +122,7 @@ class PositionBook:
         """Forget the rows of what is delivered: all before position `now`, and all before `before` was so already."""
         if now > before:
             self.done.add(before, now - before)
+        self._settled = now
         db.execute("DELETE FROM finished WHERE first < ? AND first + count <= ?", (now, now))
         db.execute("DELETE FROM kept WHERE first < ? AND last < ?", (now, now))
 
@@ -169,8 +173,8 @@ class PositionBook:
             yield position, result
 
     def all_results(self, query: Callable[[str, tuple[int, ...]], list[Any]]) -> Iterator[KeptResult]:
-        """Give every kept result in order of position."""
-        return (KeptResult(position, None, result) for position, result in self.results(query, 0, _LAST))
+        """Give every result that is not delivered yet, in order of position."""
+        return (KeptResult(position, None, result) for position, result in self.results(query, self._settled, _LAST))
 
 
 def _rows(query: Callable[[str, tuple[int, ...]], list[Any]], first: int, last: int) -> Iterator[_Row]:

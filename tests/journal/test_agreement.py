@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from memflow.exceptions import DuplicateKeyError
@@ -76,6 +76,9 @@ def seen(journal: Journal, keyed: bool) -> Any:
 @pytest.mark.parametrize("keyed", [False, True])
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
+@example(  # a failure that is told after delivery, of an item that shares a row with one that is not delivered
+    steps=[("commit", [(0, None), (1, None)], [], 1), ("commit", [], [(0, "error")], None), ("release", "all")]
+)
 def test_both_journals_agree(keyed: bool, steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file, memory = SqliteJournal(Path(folder) / "j"), MemoryJournal()
