@@ -547,7 +547,7 @@ def test_debug_logs_every_verdict(caplog):
 
 def run_on(backend, main):
     async def bounded():
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await main()
 
     anyio.run(bounded, backend=backend)

@@ -20,7 +20,7 @@ def run(request):
 
     def run_it(main):
         async def bounded():
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 return await main()
 
         return anyio.run(bounded, backend=request.param)

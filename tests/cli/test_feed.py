@@ -139,7 +139,7 @@ def test_a_slow_iterator_does_not_hold_back_what_it_gave() -> None:
         yield 1
         time.sleep(0.05)
         yield 2
-        released.wait(20)
+        released.wait(60)
         yield 3
 
     async def main() -> list[int]:

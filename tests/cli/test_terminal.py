@@ -48,7 +48,7 @@ def run_on_terminal(shell: Shell, *words: str, stdout: Path | None) -> tuple[int
     except OSError:
         pass  # Linux says EIO once nobody holds the other end
     os.close(master)
-    return process.wait(timeout=30), shown.decode()
+    return process.wait(timeout=120), shown.decode()
 
 
 def plain(shown: str) -> str:

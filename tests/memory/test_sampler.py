@@ -265,7 +265,7 @@ def test_a_host_whose_group_was_cancelled_hands_over(run_virtual) -> None:
 
 def test_each_thread_ticks_by_itself() -> None:
     sampler, probe = make(sample_interval_s=0.001, auto_gc=False)
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     async def main() -> None:
         async with anyio.create_task_group() as group:
@@ -321,7 +321,7 @@ def test_only_one_reclaims_at_a_time(run, monkeypatch: pytest.MonkeyPatch) -> No
 
         def slow(with_trim: bool) -> ReclaimResult:
             started.set()
-            go_on.wait(10)
+            go_on.wait(60)
             return ReclaimResult(0, 0, False, 0.0)
 
         monkeypatch.setattr(sampler, "_reclaim", slow)

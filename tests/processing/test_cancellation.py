@@ -218,7 +218,7 @@ def test_cancellation_waits_for_threads_and_counts_them_until_then(run) -> None:
     go_on, ended = threading.Event(), []
 
     def work(item: int) -> int:
-        go_on.wait(10)
+        go_on.wait(60)
         ended.append(item)
         return item
 

@@ -77,7 +77,7 @@ def test_a_task_that_asyncio_cancels_at_any_time_leaves_the_journal_free(tmp_pat
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                with anyio.fail_after(10):
+                with anyio.fail_after(60):
                     while True:
                         try:
                             found = await of.process(range(20), Work(), **options(False, path))

@@ -327,7 +327,7 @@ def test_readings_go_on_while_one_long_item_runs_and_end_with_it(run) -> None:
 
             async def work(item: int) -> int:
                 before = machine.probe.reads
-                with anyio.fail_after(10):
+                with anyio.fail_after(60):
                     while machine.probe.reads < before + 5:
                         await anyio.sleep(0.002)
                 return item
@@ -357,7 +357,7 @@ def test_readings_go_on_when_the_call_that_began_first_ends_first(run) -> None:
                 first.set()
                 await settle(50)
                 before = machine.probe.reads
-                with anyio.fail_after(10):
+                with anyio.fail_after(60):
                     while machine.probe.reads < before + 5:
                         await anyio.sleep(0.002)
                 second.set()
@@ -456,7 +456,7 @@ def test_room_that_comes_from_elsewhere_is_used_while_all_of_ours_take_long(run)
             await anyio.sleep(0.4)
             before, others = started, 0
             assert before <= 4
-            with anyio.fail_after(2):
+            with anyio.fail_after(60):
                 while started < 7:
                     await anyio.sleep(0.01)
             go_on.set()

@@ -210,7 +210,7 @@ def test_a_thread_that_overruns_is_abandoned_and_harms_no_other_item(run) -> Non
 
     def work(item: int) -> int:
         if item < 2:
-            go_on.wait(10)
+            go_on.wait(60)
         return item
 
     async def main() -> None:

@@ -73,7 +73,7 @@ def test_every_kind_of_function_will_do(run, fn: Any) -> None:
 
 
 def test_sync_functions_run_in_threads_side_by_side(run) -> None:
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=60)
 
     def work(item: int) -> int:
         together.wait()
