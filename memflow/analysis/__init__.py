@@ -4,7 +4,8 @@
 `issues` holds the values, `advice` and `advice_growth` the words, `lives` opening, updating and resolving, `watch` and
 `growth_watch` what is kept between two looks, `suspects` who holds what grows, `inquiry` when to ask that, `channel`
 the delivery, `report` what is told on request, `service` the analyzer without a processor, `assertion` the assertion
-for tests, `analyzer` the `HeapAnalyzer` that joins them. Reading memory is `memflow.memory`'s.
+for tests, `wiring` what joins an analyzer to the rest, `analyzer` the `HeapAnalyzer` that joins them all. Reading memory is
+`memflow.memory`'s.
 """
 
 from __future__ import annotations

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import time
-import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from threading import RLock
@@ -27,7 +25,6 @@ from memflow.analysis.detectors import (
     IssueKind,
     Severity,
     Stall,
-    Thresholds,
     high_utilization,
     near_limit,
 )
@@ -45,7 +42,7 @@ from memflow.analysis.lives import IssueLives, Words, make_issue
 from memflow.analysis.report import advice_without_issue, limits_of_judgement, make_statistics
 from memflow.analysis.service import WatchThread
 from memflow.analysis.watch import Change, StallWatch, UseWatch
-from memflow.memory.probe import default_probe
+from memflow.analysis.wiring import make_thresholds, read_once, weakly
 from memflow.memory.readings import MemoryReading, MemoryWindow
 from memflow.memory.sampler import Sampler
 from memflow.memory.state import MemoryState
@@ -93,13 +90,13 @@ class HeapAnalyzer:
     ) -> None:
         self.settings = settings if settings is not None else HeapAnalyzerSettings()
         self.state = state if state is not None else MemoryState()
-        self._thresholds = _thresholds(self.settings)
+        self._thresholds = make_thresholds(self.settings)
         self._lock = RLock()
         self._hub: EventHub[IssueEvent] = EventHub(size=self.settings.channel_size, lost=EventsDropped)
         self._lives = IssueLives(update_interval_s=self.settings.update_interval_s, publish=self._publish)
         self._use = UseWatch(self._thresholds)
         self._stalls = StallWatch(self._thresholds)
-        self._inquiry = Inquiry(enabled=self.settings.find_suspects, told=_weakly(self, HeapAnalyzer._suspects_came))
+        self._inquiry = Inquiry(enabled=self.settings.find_suspects, told=weakly(self, HeapAnalyzer._suspects_came))
         self._growth = GrowthWatch(self._thresholds, self.state.allocator, inquiry=self._inquiry)
         self._grown: Finding | None = None
         self._window: MemoryWindow | None = None
@@ -356,13 +353,7 @@ class HeapAnalyzer:
         reading = state.reading or (self._window.reading if self._window else None)
         if reading is not None:
             return reading, state.limit.source if state.limit else "as given with the reading"
-        probe = default_probe(MemoryManagerSettings(exact_peaks=False))
-        try:
-            now_s = time.monotonic()
-            limit = probe.limit(now_s)
-            return probe.read(now_s), limit.source
-        finally:
-            probe.close()
+        return read_once()
 
     @property
     def open_issues(self) -> tuple[MemoryIssue, ...]:
@@ -380,26 +371,3 @@ class HeapAnalyzer:
         self._closed = True
         self._unsubscribe()
         self._hub.close()
-
-
-def _weakly(analyzer: HeapAnalyzer, method: Callable[[HeapAnalyzer], None]) -> Callable[[], None]:
-    """Return what calls a method as long as the analyzer is there, and keeps it for nobody."""
-    held = weakref.ref(analyzer)
-
-    def call() -> None:
-        alive = held()
-        if alive is not None:
-            method(alive)
-
-    return call
-
-
-def _thresholds(settings: HeapAnalyzerSettings) -> Thresholds:
-    return Thresholds(
-        high_pct=settings.high_utilization_threshold,
-        near_pct=settings.near_limit_threshold,
-        sustained_s=settings.sustained_s,
-        growth_mb_per_min=settings.leak_threshold_rate,
-        min_window_s=settings.min_window_s,
-        stall_s=settings.stall_threshold_s,
-    )

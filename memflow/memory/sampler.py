@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, get_ident
 
@@ -20,6 +20,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from memflow.memory.datalimit import DataLimit
+from memflow.memory.hosting import Host
 from memflow.memory.pressure import PressureGauge, PressureLevel
 from memflow.memory.probe import MemoryProbe, default_probe
 from memflow.memory.readings import MemoryReading, MemoryWindow
@@ -80,7 +81,7 @@ class Sampler:
         self._retained = Retained(self.settings, self.state, clock, may_pin=probe is None)
         self._next_trim_s = float("-inf")
         self._sample_s = 0.0
-        self._hosts: dict[int, list[_Host]] = {}
+        self._hosts: dict[int, list[Host]] = {}
         self._next_boundary_s = float("-inf")
         self._next_limit_s = float("-inf")
         self._reclaiming = False
@@ -180,7 +181,7 @@ class Sampler:
     @contextmanager
     def attached(self, group: TaskGroup) -> Iterator[None]:
         """Keep sampling while inside; the ticking task runs in `group`, or in that of another call of this thread."""
-        host = _Host(group)
+        host = Host(group)
         hosts = self._hosts.setdefault(get_ident(), [])
         hosts.append(host)
         if len(hosts) == 1:
@@ -275,29 +276,3 @@ class Sampler:
                 self._probe.close()
             if self._own_probe:
                 self._probe = None
-
-
-class _Host:
-    """A call's task group, which may be running the ticking task."""
-
-    __slots__ = ("_group", "_scope")
-
-    def __init__(self, group: TaskGroup) -> None:
-        self._group = group
-        self._scope: anyio.CancelScope | None = None
-
-    def start(self, tick: Callable[[], Awaitable[None]]) -> None:
-        self._scope = scope = anyio.CancelScope()
-
-        async def run() -> None:
-            with scope:
-                await tick()
-
-        self._group.start_soon(run, name="memflow sampler")
-
-    def stop(self) -> bool:
-        """Stop ticking; True when it was this host that ticked."""
-        if self._scope is None:
-            return False
-        self._scope.cancel()
-        return True
