@@ -2,7 +2,8 @@
 
 Covers when it is worth it, and doing it. `collect_and_trim` blocks: asynchronous callers run it in a thread
 (trimming releases the interpreter lock, a collection does not, so it stops the loop as long as it takes;
-that is why its share of time is capped).
+that is why its share of time is capped). Trimming locks one of the C library's arenas after the other: a thread that
+allocates from one of them waits meanwhile, the loop's own too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from memflow.memory.allocator import trim
 
-__all__ = ["ReclaimResult", "ReclaimSchedule", "collect_and_trim"]
+__all__ = ["ReclaimResult", "ReclaimSchedule", "collect_and_trim", "trim_alone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +45,40 @@ def collect_and_trim(rss: Callable[[], int], *, with_trim: bool = True) -> Recla
     return ReclaimResult(max(0, before - rss()), collected, trimmed, time.perf_counter() - start_s)
 
 
+def trim_alone(rss: Callable[[], int]) -> ReclaimResult:
+    """Hand freed memory back to the kernel, and collect nothing. Blocks.
+
+    Args:
+        rss: returns this process's RSS in bytes.
+    """
+    start_s, before = time.perf_counter(), rss()
+    trimmed = trim()
+    return ReclaimResult(max(0, before - rss()), 0, trimmed, time.perf_counter() - start_s)
+
+
 class ReclaimSchedule:
     """Decides when to reclaim: only under pressure, only while it pays, never more than a share of the time. Pure.
 
     After a run of d seconds the next waits for d * (100 / max_time_pct - 1) seconds at least. A run that gave back
-    less than 5 % of what was in use doubles the wait, up to `max_wait_s`; one that gave more resets it (the rule of
-    OpenTelemetry's memory limiter).
+    less than 5 % of what was in use (`least_share`) doubles the wait, up to `max_wait_s`; one that gave more resets it
+    (the rule of OpenTelemetry's memory limiter).
     """
 
-    __slots__ = ("_max_time_pct", "_max_wait_s", "_min_wait_s", "_not_before_s", "_threshold_pct", "_wait_s")
+    __slots__ = (
+        *("_least_share", "_max_time_pct", "_max_wait_s"),
+        *("_min_wait_s", "_not_before_s", "_threshold_pct", "_wait_s"),
+    )
 
     def __init__(
-        self, *, threshold_pct: float = 80, max_time_pct: float = 5, min_wait_s: float = 0.5, max_wait_s: float = 60
+        self,
+        *,
+        threshold_pct: float = 80,
+        max_time_pct: float = 5,
+        min_wait_s: float = 0.5,
+        max_wait_s: float = 60,
+        least_share: float = 0.05,
     ) -> None:
+        self._least_share = least_share
         self._threshold_pct = threshold_pct
         self._max_time_pct = max_time_pct
         self._min_wait_s = self._wait_s = min_wait_s
@@ -72,10 +94,22 @@ class ReclaimSchedule:
         return now_s >= self._not_before_s
 
     def record(self, result: ReclaimResult, *, in_use_bytes: int, now_s: float) -> None:
-        """Learn from a run that ended at `now_s`."""
-        if result.freed_bytes >= 0.05 * in_use_bytes:
+        """Learn from a run that ended at `now_s`.
+
+        Args:
+            result: what it gave back.
+            in_use_bytes: what that is compared with.
+            now_s: when it ended.
+        """
+        if result.freed_bytes >= self._least_share * in_use_bytes:
             self._wait_s = self._min_wait_s
         else:
             self._wait_s = min(self._wait_s * 2, self._max_wait_s)
-        rest_s = result.seconds * (100 / self._max_time_pct - 1)
-        self._not_before_s = now_s + max(rest_s, self._wait_s)
+        self._not_before_s = now_s + max(self._rest_s(result.seconds), self._wait_s)
+
+    def spend(self, seconds: float, now_s: float) -> None:
+        """Count time that went to something which says nothing about what the next run gives."""
+        self._not_before_s = max(self._not_before_s, now_s + self._rest_s(seconds))
+
+    def _rest_s(self, seconds: float) -> float:
+        return seconds * (100 / self._max_time_pct - 1)

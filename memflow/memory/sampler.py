@@ -24,7 +24,7 @@ from memflow.memory.hosting import Host
 from memflow.memory.pressure import PressureGauge, PressureLevel
 from memflow.memory.probe import MemoryProbe, default_probe
 from memflow.memory.readings import MemoryReading, MemoryWindow
-from memflow.memory.reclaim import ReclaimResult, ReclaimSchedule, collect_and_trim
+from memflow.memory.reclaim import ReclaimResult, ReclaimSchedule, collect_and_trim, trim_alone
 from memflow.memory.retained import NEAR_PCT, Retained, limit_kills
 from memflow.memory.state import MemoryState
 from memflow.settings import MemoryManagerSettings
@@ -254,12 +254,34 @@ class Sampler:
             self._retained.trimmed()
         reading = self.sample()
         self._schedule.record(result, in_use_bytes=reading.in_use_bytes, now_s=self._clock())
+        self._count(result)
+        return result
+
+    @property
+    def may_trim(self) -> bool:
+        """True where trimming is switched on, and what is read is this process."""
+        return self.settings.trim and self._own_probe
+
+    def try_trim(self) -> ReclaimResult | None:
+        """Trim alone, to see what comes back; None where the time budget does not allow it now. Blocks.
+
+        Counts against the budget, and says nothing about what a collection would give.
+        """
+        if self._reclaiming or not self._schedule.allowed(self._clock()):
+            return None
+        result = trim_alone(self._rss)
+        self._next_trim_s = self._clock() + _TRIM_INTERVAL_S
+        self._retained.trimmed()
+        self._schedule.spend(result.seconds, self._clock())
+        self._count(result)
+        return result
+
+    def _count(self, result: ReclaimResult) -> None:
         self.reclaims += 1
         self.reclaimed_bytes += result.freed_bytes
         self.reclaim_s += result.seconds
         if self.settings.debug:
             _log.debug("reclaim gave back %d bytes in %.3f s", result.freed_bytes, result.seconds)
-        return result
 
     def _rss(self) -> int:
         return self.sample().rss_bytes

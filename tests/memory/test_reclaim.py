@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memflow.memory import reclaim
-from memflow.memory.reclaim import ReclaimResult, ReclaimSchedule, collect_and_trim
+from memflow.memory.reclaim import ReclaimResult, ReclaimSchedule, collect_and_trim, trim_alone
 
 
 class Cycle:
@@ -83,3 +83,30 @@ def test_never_more_than_its_share_of_the_time(seconds: float, share_pct: float,
     rest_s = seconds * (100 / share_pct - 1)
     assert not schedule.allowed(rest_s * 0.999 - 1e-9)
     assert schedule.allowed(max(rest_s, 0.0))
+
+
+def test_trimming_alone_collects_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reclaim, "trim", lambda: True)
+    monkeypatch.setattr(reclaim.gc, "collect", lambda: pytest.fail("collected"))
+    sizes = iter([1000, 400])
+    result = trim_alone(lambda: next(sizes))
+    assert (result.freed_bytes, result.collected_objects, result.trimmed) == (600, 0, True)
+
+
+def test_time_that_was_spent_otherwise_counts_and_leaves_the_wait_as_it_is() -> None:
+    schedule = ReclaimSchedule(max_time_pct=5, min_wait_s=1)
+    schedule.spend(1.0, 0.0)
+    assert not schedule.allowed(18.9)
+    assert schedule.allowed(19.0)
+    schedule.spend(0.0, 5.0)
+    assert not schedule.allowed(18.9)
+    schedule.record(run_of(freed=5), in_use_bytes=100, now_s=20.0)
+    assert schedule.allowed(21.0)
+
+
+def test_what_counts_as_little_can_be_set() -> None:
+    schedule = ReclaimSchedule(min_wait_s=1, least_share=0.25)
+    schedule.record(run_of(freed=24), in_use_bytes=100, now_s=0.0)
+    assert not schedule.allowed(1.9)
+    schedule.record(run_of(freed=25), in_use_bytes=100, now_s=10.0)
+    assert schedule.allowed(11.0)

@@ -314,6 +314,28 @@ def test_reclaiming_keeps_to_the_time_budget(run) -> None:
     run(main)
 
 
+def test_trimming_is_tried_within_the_time_budget_and_counts_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    sampler, _ = make(["400MiB", "400MiB", "100MiB", "100MiB"], clock=clock)
+    monkeypatch.setattr(sampler, "_own_probe", True)
+    sampler.sample()
+    result = sampler.try_trim()
+    assert result is not None
+    assert result.freed_bytes == sampler.reclaimed_bytes == 300 * 2**20
+    assert result.collected_objects == 0
+    assert sampler.reclaims == 1
+    sampler._schedule.spend(1.0, 0.0)
+    assert sampler.try_trim() is None
+    clock.now_s = 60.0
+    assert sampler.try_trim() is not None
+
+
+def test_trimming_may_be_tried_where_it_is_switched_on_and_this_process_is_read() -> None:
+    assert Sampler().may_trim
+    assert not Sampler(MemoryManagerSettings(trim=False)).may_trim
+    assert not make()[0].may_trim
+
+
 def test_only_one_reclaims_at_a_time(run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         sampler, _ = make()
