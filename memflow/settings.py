@@ -89,7 +89,8 @@ class MemoryManagerSettings(_Section):
     cooldown_s: Seconds = 0.25
     """Least seconds at a level before it is left downwards. Rising is immediate."""
     trim: bool = True
-    """On glibc, hand freed heap back to the kernel (`malloc_trim`) after a collection."""
+    """On glibc, hand freed heap back to the kernel (`malloc_trim`) after a collection, and try what that gives where an
+    issue of `retention` says that much is kept."""
     pin_mmap_threshold: bool = True
     """On glibc, under a control group's limit or `limit`: once use is over 50 % of it and freed blocks keep more than
     10 % of it, pin `M_MMAP_THRESHOLD` at 128 KiB for the rest of the process's life, unless the environment sets it.

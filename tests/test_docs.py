@@ -30,7 +30,9 @@ from memflow.analysis.detectors import (
 )
 from memflow.analysis.growth import MIN_ROWS, GrowthWindow, growth
 from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
+from memflow.analysis.relief import Relief
 from memflow.analysis.trend import Series
+from memflow.analysis.trials import TrimOutcome, with_outcome
 from memflow.cli import main
 from memflow.cli.usage import OptionParser, UsageError
 from memflow.memory.readings import MemoryReading
@@ -199,7 +201,7 @@ def test_every_exit_status_is_documented(command: str, model: str) -> None:
 def use_finding(detect: Callable[..., Finding | None]) -> Finding:
     found = detect(UseWindow(now_s=10.0, high_since_s=0.0, in_use_bytes=99, limit_bytes=100), Thresholds())
     assert found is not None
-    return found
+    return Relief().look(found, {"embed": 8.0})
 
 
 def growth_finding() -> Finding:
@@ -230,7 +232,8 @@ def rising(step: float, *, start: float = 1e8) -> Series:
 
 def retention_finding() -> Finding | None:
     window = GrowthWindow({"native_bytes": rising(0.0)}, rising(1e6), headroom_bytes=1e9)
-    return retention(window, 400_000_000, READING, Thresholds())
+    found = retention(window, 400_000_000, READING, Thresholds())
+    return None if found is None else with_outcome(found, TrimOutcome(300_000_000, 200_000_000, 10.0, 60.0))
 
 
 def others_finding() -> Finding | None:

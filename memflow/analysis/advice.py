@@ -15,6 +15,7 @@ from memflow.analysis.advice_growth import (
     describe_growth,
     why_growth_resolved,
 )
+from memflow.analysis.advice_trials import advise_less_work, tell_less_work
 from memflow.analysis.detectors import Finding, IssueKind, Stall, StallStep
 from memflow.units import format_bytes
 
@@ -64,17 +65,22 @@ def _advise_use(evidence: Mapping[str, float], situation: Situation) -> Iterator
             f"{format_bytes(round(others))} of it are outside this process's {format_bytes(situation.rss_bytes)}: "
             "look at what else runs under the same limit"
         )
-    elif situation.operation:
-        yield f"let fewer items of {situation.operation} run at once: lower max_concurrency or max_batch_size"
+    else:
+        yield from advise_less_work(evidence, situation.operation)
 
 
-def why_resolved(kind: IssueKind, utilization_pct: float, situation: Situation) -> str:
-    """Say why an issue is over."""
+def why_resolved(
+    kind: IssueKind, utilization_pct: float, situation: Situation, evidence: Mapping[str, float] | None = None
+) -> str:
+    """Say why an issue is over, and what has helped as far as its last evidence tells."""
     thresholds = situation.thresholds
     if kind not in (IssueKind.HIGH_UTILIZATION, IssueKind.NEAR_LIMIT):
-        return why_growth_resolved(kind, thresholds)
+        return why_growth_resolved(kind, situation)
     threshold_pct = thresholds.near_pct if kind is IssueKind.NEAR_LIMIT else thresholds.high_pct
-    return f"use fell to {utilization_pct:.1f} % of the limit, below {thresholds.leave_pct(threshold_pct):g} %"
+    helped = tell_less_work(evidence or {})
+    return f"use fell to {utilization_pct:.1f} % of the limit, below {thresholds.leave_pct(threshold_pct):g} %" + (
+        f": {helped}" if helped else ""
+    )
 
 
 _NEXT = {

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
+from memflow.analysis.advice_trials import advise_collected, advise_trimmed, describe_trimmed
 from memflow.analysis.detectors import Finding, IssueKind, Thresholds
 from memflow.analysis.growth import COUNTS
 from memflow.analysis.others import FORECAST_MINUTES
 from memflow.analysis.suspect import Suspect
+from memflow.analysis.trials import TrimOutcome, verdict
 from memflow.memory.readings import AllocatorReading
 from memflow.units import format_bytes
 
@@ -46,6 +48,8 @@ class Situation:
     """True when the garbage collector runs by itself."""
     suspects: tuple[Suspect, ...] = ()
     """Who seems to hold what grows."""
+    trim: TrimOutcome | None = None
+    """What trimming gave back, where it was tried for an issue that is open."""
 
 
 def describe_growth(finding: Finding, situation: Situation) -> str:
@@ -57,6 +61,7 @@ def describe_growth(finding: Finding, situation: Situation) -> str:
             f"RSS has grown by {evidence['rss_growth_mb_per_min']:.1f} MB/min, "
             f"{format_bytes(int(evidence['gained_bytes']))} so far, while live memory has not: the allocator keeps "
             f"{format_bytes(int(evidence['freed_bytes']))} that were freed"
+            + (f"; {describe_trimmed(situation.trim)}" if situation.trim else "")
         )
     if finding.kind is IssueKind.UNMANAGED_GROWTH:
         return (
@@ -98,7 +103,8 @@ def advise_growth(finding: Finding, situation: Situation) -> Iterator[str]:
     """Say what to do about it."""
     if finding.kind is IssueKind.RETENTION:
         yield from advise_retained(situation)
-        yield "memory_manager.pin_mmap_threshold=True has large blocks go back to the kernel once they are freed"
+        if situation.trim is None or verdict(situation.trim) != "hardly":
+            yield "memory_manager.pin_mmap_threshold=True has large blocks go back to the kernel once they are freed"
     elif finding.kind is IssueKind.UNMANAGED_GROWTH:
         yield "look at what else runs under the same limit: other processes of the group, or of this machine"
     elif finding.kind is IssueKind.OOM_FORECAST:
@@ -115,10 +121,7 @@ def _advise_live(finding: Finding, situation: Situation) -> Iterator[str]:
     if minutes < 7 * 24 * 60:
         yield f"at this rate the limit of {format_bytes(situation.limit_bytes)} is reached in {duration(minutes)}"
     if finding.kind is IssueKind.CYCLIC_GARBAGE:
-        yield (
-            f"collecting by hand found {evidence['collected_objects']:,.0f} objects: call gc.enable(), or gc.collect() "
-            "between batches"
-        )
+        yield from advise_collected(evidence)
     if finding.kind is IssueKind.RESULTS_PILING_UP:
         yield "stream() hands each result on and keeps none"
         return
@@ -160,7 +163,10 @@ def _advise_counts(evidence: Mapping[str, float], whose: str) -> Iterator[str]:
 
 
 def advise_retained(situation: Situation) -> Iterator[str]:
-    """Say what the allocator could give back, where that is a good part of the limit."""
+    """Say what the allocator gave back when that was tried, or could, where that is a good part of the limit."""
+    if situation.trim is not None:
+        yield from advise_trimmed(situation.trim)
+        return
     free = situation.allocator.native_free_bytes if situation.allocator else None
     if free is not None and free > 0.05 * situation.limit_bytes:
         yield (
@@ -169,13 +175,16 @@ def advise_retained(situation: Situation) -> Iterator[str]:
         )
 
 
-def why_growth_resolved(kind: IssueKind, thresholds: Thresholds) -> str:
+def why_growth_resolved(kind: IssueKind, situation: Situation) -> str:
     """Say why growth, or what follows from it, is over."""
     if kind is IssueKind.OOM_FORECAST:
         return f"at the present rate the limit is no longer within {FORECAST_MINUTES:g} minutes"
-    rate = thresholds.growth_mb_per_min
+    rate = situation.thresholds.growth_mb_per_min
     if kind in (IssueKind.RETENTION, IssueKind.UNMANAGED_GROWTH):
-        return f"it no longer rises by {rate:g} MB/min"
+        tried = situation.trim if kind is IssueKind.RETENTION else None
+        return f"it no longer rises by {rate:g} MB/min" + (f"; {describe_trimmed(tried)}" if tried else "")
+    if kind is IssueKind.CYCLIC_GARBAGE and situation.gc_enabled:
+        return f"the garbage collector is on again, and growth has stopped, or fallen below {rate / 2:g} MB/min"
     return f"growth has stopped, or fallen below {rate / 2:g} MB/min: no leak, or no longer"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -39,11 +39,15 @@ from memflow.analysis.issues import (
     MemoryStatistics,
 )
 from memflow.analysis.lives import IssueLives, Words, make_issue
+from memflow.analysis.relief import Relief
 from memflow.analysis.report import advice_without_issue, limits_of_judgement, make_statistics
 from memflow.analysis.service import WatchThread
+from memflow.analysis.trials import with_outcome
+from memflow.analysis.trimming import TrimTrial
 from memflow.analysis.watch import Change, StallWatch, UseWatch
 from memflow.analysis.wiring import make_thresholds, read_once, weakly
 from memflow.memory.readings import MemoryReading, MemoryWindow
+from memflow.memory.reclaim import ReclaimResult
 from memflow.memory.sampler import Sampler
 from memflow.memory.state import MemoryState
 from memflow.settings import HeapAnalyzerSettings, MemoryManagerSettings
@@ -73,6 +77,8 @@ class HeapAnalyzer:
         refresh: Takes a fresh reading into the state (a sampler's `sample`), before `analyze()` and
             `memory_statistics()`; None has them use the latest reading, or one of their own where there is none.
         watch: False listens to nothing by itself; `observe` can still be called.
+        trim: Hands back what the allocator keeps and tells how much (a sampler's `try_trim`), for an issue of
+            retention; called in a thread. None has nothing tried.
 
     Example:
         >>> analyzer = HeapAnalyzer()
@@ -87,6 +93,7 @@ class HeapAnalyzer:
         state: MemoryState | None = None,
         refresh: Callable[[], object] | None = None,
         watch: bool = True,
+        trim: Callable[[], ReclaimResult | None] | None = None,
     ) -> None:
         self.settings = settings if settings is not None else HeapAnalyzerSettings()
         self.state = state if state is not None else MemoryState()
@@ -98,6 +105,10 @@ class HeapAnalyzer:
         self._stalls = StallWatch(self._thresholds)
         self._inquiry = Inquiry(enabled=self.settings.find_suspects, told=weakly(self, HeapAnalyzer._suspects_came))
         self._growth = GrowthWatch(self._thresholds, self.state.allocator, inquiry=self._inquiry)
+        self._trial = TrimTrial(
+            trim, told=weakly(self, HeapAnalyzer._trim_was_tried), failed=weakly(self, HeapAnalyzer._count_fault)
+        )
+        self._relief = Relief()
         self._grown: Finding | None = None
         self._window: MemoryWindow | None = None
         self._now_s = float("-inf")
@@ -114,7 +125,9 @@ class HeapAnalyzer:
             raise RuntimeError("this analyzer is running, or was closed; make one for each `async with`")
         await anyio.lowlevel.checkpoint()
         if self._refresh is None:
-            self._refresh = Sampler(MemoryManagerSettings(), state=self.state).sample
+            sampler = Sampler(MemoryManagerSettings(), state=self.state)
+            self._refresh = sampler.sample
+            self._trial.use(sampler.try_trim)
         self._service = WatchThread(
             self._refresh,
             call_soon=current_call_soon(),
@@ -226,23 +239,53 @@ class HeapAnalyzer:
             yield from self._growth.sample(window)
 
     def _apply(self, change: Change, window: MemoryWindow) -> None:
-        now_s = window.reading.time_s
         if isinstance(change, Finding):
-            operation = self._operation(change.kind, window)
-            grows = change.kind in GROWTH_KINDS
+            found = self._with_what_was_tried(change, window)
+            operation = self._operation(found.kind, window)
+            grows = found.kind in GROWTH_KINDS
             if grows:
-                self._grown = change
+                self._grown = found
             self._lives.found(
-                change,
+                found,
                 operation=operation,
-                now_s=now_s,
-                words=lambda whose: self._words(change, whose, window.reading),
+                now_s=window.reading.time_s,
+                words=lambda whose: self._words(found, whose, window.reading),
                 suspects=self._growth.suspects if grows else (),
             )
         else:
-            situation = self._situation(None, window.reading)
-            reason = why_resolved(change, window.reading.utilization_pct, situation)
-            self._lives.resolve(change, now_s=now_s, reason=reason)
+            issue = self._lives.get(change)
+            if issue is not None:
+                self._resolve(issue, window)
+            self._relief.forget(change)
+            if change is IssueKind.RETENTION:
+                self._trial.forget()
+
+    def _resolve(self, issue: MemoryIssue, window: MemoryWindow) -> None:
+        now = {**issue.evidence, "in_use_bytes": float(window.reading.in_use_bytes)}
+        ended = self._relief.look(Finding(issue.kind, issue.severity, now), _in_flight(window))
+        situation = self._situation(None, window.reading)
+        reason = why_resolved(issue.kind, window.reading.utilization_pct, situation, ended.evidence)
+        self._lives.resolve(issue.kind, now_s=window.reading.time_s, reason=reason)
+
+    def _with_what_was_tried(self, finding: Finding, window: MemoryWindow) -> Finding:
+        if finding.kind is IssueKind.RETENTION:
+            return self._trial.look(finding, window.reading)
+        return self._relief.look(finding, _in_flight(window))
+
+    def _trim_was_tried(self) -> None:
+        """Tell at once what trimming gave back, in the thread that has tried it."""
+        with self._lock:
+            issue, window = self._lives.get(IssueKind.RETENTION), self._window
+            if issue is None or window is None or self._closed:
+                return
+            found = with_outcome(Finding(issue.kind, issue.severity, issue.evidence), self._trial.outcome)
+            self._lives.found(
+                found,
+                operation=issue.operation,
+                now_s=self._now_s,
+                words=lambda whose: self._words(found, whose, window.reading),
+                at_once=True,
+            )
 
     def _suspects_came(self) -> None:
         """Tell at once who holds what grows, in the thread that has found out."""
@@ -279,6 +322,7 @@ class HeapAnalyzer:
             allocator=self._growth.allocator,
             gc_enabled=gc.isenabled(),
             suspects=self._growth.suspects,
+            trim=self._trial.outcome,
         )
 
     def _publish(self, event: IssueEvent) -> None:
@@ -371,3 +415,7 @@ class HeapAnalyzer:
         self._closed = True
         self._unsubscribe()
         self._hub.close()
+
+
+def _in_flight(window: MemoryWindow) -> Mapping[str, float]:
+    return {} if window.drained else window.loads

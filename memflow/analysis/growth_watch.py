@@ -255,7 +255,7 @@ class GrowthWatch:
         if first is not None and of_results and not self._counts_rise and self._share(first) >= LEAST_RESULTS_SHARE:
             return IssueKind.RESULTS_PILING_UP
         collected = self.inquiry.collected
-        if collected and not gc.isenabled() and collected >= GARBAGE_SHARE * self._blocks_gained():
+        if collected and not gc.isenabled() and collected.objects >= max(1, GARBAGE_SHARE * self._blocks_gained()):
             return IssueKind.CYCLIC_GARBAGE
         return self._verdict
 
@@ -267,8 +267,11 @@ class GrowthWatch:
         """Return growth with its verdict, from what has been found by now."""
         self._evidence = finding.evidence
         evidence = dict(finding.evidence)
-        if self.inquiry.collected is not None:
-            evidence["collected_objects"] = float(self.inquiry.collected)
+        collected = self.inquiry.collected
+        if collected is not None:
+            evidence["collected_objects"] = float(collected.objects)
+            evidence["collected_bytes"] = float(collected.freed_bytes)
+            evidence["collect_took_ms"] = collected.took_ms
         return replace(finding, kind=self.verdict() or finding.kind, evidence=evidence)
 
     def _look_beside(self, window: GrowthWindow, reading: MemoryReading, change: Change | None) -> Iterator[Change]:

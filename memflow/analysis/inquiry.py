@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from memflow.analysis.collecting import Collection, collect_once
 from memflow.analysis.suspects import Snapshot, Suspect, find_suspects, take_snapshot
 
 __all__ = ["Inquiry"]
@@ -37,7 +38,7 @@ class Inquiry:
 
     Attributes:
         suspects: who seems to hold what grows, the gravest first; plain values.
-        collected: objects that collecting found where the garbage collector is off; None where it was not asked.
+        collected: what collecting gave where the garbage collector is off; None where it was not asked.
         spent_s: what looking has cost so far, in processor seconds.
         notes: what could not be done, in words.
     """
@@ -51,7 +52,7 @@ class Inquiry:
         start: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self.suspects: tuple[Suspect, ...] = ()
-        self.collected: int | None = None
+        self.collected: Collection | None = None
         self.spent_s = 0.0
         self.notes: tuple[str, ...] = ()
         self._enabled = enabled
@@ -124,7 +125,7 @@ class Inquiry:
             return
         found = find_suspects(before, after, items=items - before_items, budget_s=_BUDGET_S)
         if may_collect and not gc.isenabled() and self.collected is None:
-            self.collected = gc.collect()
+            self.collected = collect_once()
         if found:
             # What has grown again is no accident of the moment, such as work in flight: it goes first.
             again = {each.what for each in self.suspects}

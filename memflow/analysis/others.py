@@ -11,6 +11,7 @@ from math import inf
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
 from memflow.analysis.growth import MB, MIN_ROWS, GrowthWindow, unexplained_mb_per_min
 from memflow.analysis.trend import Series, floors, mann_kendall_z, theil_sen, theil_sen_interval
+from memflow.analysis.trials import resident_free_bytes
 from memflow.memory.readings import MemoryReading
 
 __all__ = ["FORECAST_MINUTES", "oom_forecast", "retention", "unmanaged_growth"]
@@ -35,7 +36,12 @@ def retention(
     gained = values[-1] - min(values)
     if gained < _least_bytes(reading) or free_bytes < gained / 2:
         return None
-    evidence = {"rss_growth_mb_per_min": rate, "gained_bytes": gained, "freed_bytes": float(free_bytes)}
+    evidence = {
+        "rss_growth_mb_per_min": rate,
+        "gained_bytes": gained,
+        "freed_bytes": float(free_bytes),
+        "resident_bytes": float(resident_free_bytes(window, free_bytes)),
+    }
     return Finding(IssueKind.RETENTION, Severity.INFO, evidence)
 
 

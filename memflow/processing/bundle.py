@@ -64,6 +64,7 @@ class MemoryBundle:
             state=self.state,
             refresh=self.sampler.sample,
             watch=settings.batch_processor.detect_memory_issues,
+            trim=self.sampler.try_trim if self.sampler.may_trim else None,
         )
         self.optimizer = BatchOptimizer(settings.batch_optimizer, sampler=self.sampler)
         admission = _admissions.get(self.state)

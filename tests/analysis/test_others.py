@@ -54,6 +54,7 @@ def test_rss_that_rises_without_live_memory_is_retention_as_far_as_the_heap_hold
     found = retention(window(0.0, 2 * MB), 300 * MB, READING, Thresholds())
     assert (found.kind, found.severity) == (IssueKind.RETENTION, Severity.INFO)
     assert found.evidence["freed_bytes"] == 300 * MB
+    assert 200 * MB <= found.evidence["resident_bytes"] <= 300 * MB  # RSS has gained 240 MB over what is live
     assert retention(window(2 * MB, 2 * MB), 300 * MB, READING, Thresholds()) is None
     assert retention(window(0.0, 0.0), 300 * MB, READING, Thresholds()) is None
     assert retention(window(0.0, 2 * MB), 65 * MB, READING, Thresholds()) is None

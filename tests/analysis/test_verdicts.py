@@ -4,6 +4,7 @@ import gc
 
 import pytest
 
+from memflow.analysis.collecting import Collection
 from memflow.analysis.detectors import IssueKind
 from memflow.analysis.issues import IssueOpened, IssueResolved, IssueUpdated
 from memflow.analysis.suspect import Suspect
@@ -111,20 +112,23 @@ def no_collector():
 def test_what_collecting_finds_is_cyclic_garbage_until_the_collector_runs():
     run = run_with(update_interval_s=10_000)
     leak(run)
-    run.analyzer._inquiry.collected = 25_000
+    run.analyzer._inquiry.collected = Collection(25_000, 12_000_000, 130.4)
     run.analyzer._suspects_came()
     issue = run.analyzer.open_issues[0]
     assert issue.kind is IssueKind.CYCLIC_GARBAGE
     assert issue.evidence["collected_objects"] == 25_000
+    assert issue.evidence["collected_bytes"] == 12_000_000
+    assert any("25,000 objects and freed about 11.4 MiB in 130 ms" in each for each in issue.recommendations)
     run.grow(300, lambda k: 0)  # collecting once has ended it for a while
     assert run.analyzer.open_issues[0].kind is IssueKind.CYCLIC_GARBAGE
     gc.enable()
     run.grow(100, lambda k: 0)
     assert run.analyzer.open_issues == ()
+    assert run.events[-1].reason.startswith("the garbage collector is on again")
 
 
 @pytest.mark.usefixtures("no_collector")
 def test_a_leak_with_the_collector_off_is_still_a_leak():
-    run = run_with(CACHE, collected=40)
+    run = run_with(CACHE, collected=Collection(40, 2_560, 1.0))
     leak(run)
     assert run.analyzer.open_issues[0].kind is IssueKind.SUSPECTED_LEAK
