@@ -131,7 +131,8 @@ class HeapAnalyzerSettings(_Section):
     """Seconds for which a batch must have waited for memory, with nothing of ours in flight, before that is reported;
     ten times as long while something of ours runs but neither ends nor starts."""
     loop_blocked_s: PositiveSeconds = 1.0
-    """Seconds without a sign of life from which the event loop counts as blocked, where the analyzer runs by itself."""
+    """Seconds without a sign of life from which the event loop counts as blocked, while a processor's call runs or the
+    analyzer runs by itself."""
     min_window_s: PositiveSeconds = 3.0
     """Least seconds of history before a rate over time is judged."""
     update_interval_s: PositiveSeconds = 10.0

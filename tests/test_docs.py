@@ -18,6 +18,7 @@ from typing import Any, get_args
 import pytest
 
 import memflow
+from memflow.analysis.blocked import BlockBook
 from memflow.analysis.detectors import (
     Finding,
     Stall,
@@ -254,9 +255,7 @@ FINDINGS: dict[memflow.IssueKind, Callable[[], Finding | None]] = {
     memflow.IssueKind.RETENTION: lambda: beside_finding(retention_finding),
     memflow.IssueKind.UNMANAGED_GROWTH: lambda: beside_finding(others_finding),
     memflow.IssueKind.OOM_FORECAST: lambda: oom_forecast(growth_finding(), None, READING),
-    memflow.IssueKind.EVENT_LOOP_BLOCKED: lambda: Finding(
-        memflow.IssueKind.EVENT_LOOP_BLOCKED, memflow.Severity.WARNING, {"blocked_s": 1.0}
-    ),
+    memflow.IssueKind.EVENT_LOOP_BLOCKED: lambda: BlockBook(blocked_s=1.0, calm_s=1.0).silent("a loop", 1.0, ""),
 }
 LIKE_A_SUSPICION = (
     memflow.IssueKind.LEAK,

@@ -1,12 +1,13 @@
 """Floor 5: what is wrong with memory, how fast it gets worse, and who is told.
 
 `trend` (robust statistics, bounded histories), `detectors`, `growth` and `others` (what counts as an issue), `trials`
-and `relief` (what was tried against an issue, and what came of it) are pure; `issues` holds the values, `advice`,
-`advice_growth` and `advice_trials` the words, `lives` opening, updating and resolving, `watch` and `growth_watch` what
-is kept between two looks, `suspects` who holds what grows, `inquiry` when to ask that, `trimming` and `collecting` the
-tries, `channel` the delivery, `report` what is told on request, `service` the analyzer without a processor, `assertion`
-the assertion for tests, `wiring` what joins an analyzer to the rest, `analyzer` the `HeapAnalyzer` that joins them all.
-Reading memory is `memflow.memory`'s.
+and `relief` (what was tried against one, and what came of it) and `blocked` (how event loops answer) are pure;
+`issues` holds the values, `advice` and its siblings the words, `lives` opening, updating and resolving, `watch` and
+`growth_watch` what is kept between two looks, `suspects` who holds what grows, `inquiry` when to ask that, `trimming`
+and `collecting` the tries, `tried` which issue they belong to, `service` the thread that asks event loops and reads
+memory for services, `loop_issues` what comes of that, `channel` the delivery, `report` what is told on request,
+`assertion` the assertion for tests, `wiring` what joins an analyzer to the rest, `analyzer` the `HeapAnalyzer` that
+joins them all. Reading memory is `memflow.memory`'s.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -18,12 +19,11 @@ import anyio
 import anyio.lowlevel
 
 from memflow.analysis.advice import Situation, advise, advise_stall, describe, describe_stall, why_resolved
-from memflow.analysis.channel import EventHub, EventStream, Subscription, current_call_soon
+from memflow.analysis.channel import EventHub, EventStream, Subscription
 from memflow.analysis.detectors import (
     GROWTH_KINDS,
     Finding,
     IssueKind,
-    Severity,
     Stall,
     high_utilization,
     near_limit,
@@ -39,10 +39,9 @@ from memflow.analysis.issues import (
     MemoryStatistics,
 )
 from memflow.analysis.lives import IssueLives, Words, make_issue
-from memflow.analysis.relief import Relief
+from memflow.analysis.loop_issues import LoopIssues
 from memflow.analysis.report import advice_without_issue, limits_of_judgement, make_statistics
-from memflow.analysis.service import WatchThread
-from memflow.analysis.trials import with_outcome
+from memflow.analysis.tried import Tried
 from memflow.analysis.trimming import TrimTrial
 from memflow.analysis.watch import Change, StallWatch, UseWatch
 from memflow.analysis.wiring import make_thresholds, read_once, weakly
@@ -66,7 +65,7 @@ CLOCK_SLACK_S = 1.0
 
 
 class HeapAnalyzer:
-    """Finds memory issues: use that stays high, nearness to the limit, growth that looks like a leak, work that waits.
+    """Finds memory issues (high use, nearness to the limit, what looks like a leak, work that waits) and blocked loops.
 
     It listens to its state by itself, and stops with `close()` or when nobody holds it any more. `async with` it to
     have it read memory by itself too, in a service that runs no processor; `mark()` what is finished there.
@@ -105,47 +104,51 @@ class HeapAnalyzer:
         self._stalls = StallWatch(self._thresholds)
         self._inquiry = Inquiry(enabled=self.settings.find_suspects, told=weakly(self, HeapAnalyzer._suspects_came))
         self._growth = GrowthWatch(self._thresholds, self.state.allocator, inquiry=self._inquiry)
-        self._trial = TrimTrial(
-            trim, told=weakly(self, HeapAnalyzer._trim_was_tried), failed=weakly(self, HeapAnalyzer._count_fault)
+        told, failed = weakly(self, HeapAnalyzer._trim_was_tried), weakly(self, HeapAnalyzer._count_fault)
+        self._tried = Tried(TrimTrial(trim, told=told, failed=failed))
+        self._loops = LoopIssues(
+            self.settings, self._lives, self._lock, operation=self._sole_operation, failed=self._count_fault
         )
-        self._relief = Relief()
         self._grown: Finding | None = None
         self._window: MemoryWindow | None = None
         self._now_s = float("-inf")
         self._faults = 0
         self._closed = False
-        self._service: WatchThread | None = None
+        self._leave: Callable[[], None] | None = None
         self._refresh = refresh
+        self._watches = watch
         # Held weakly by the state, so that an analyzer nobody closed does not outlive who used it.
         self._unsubscribe = self.state.subscribe(self.observe) if watch else lambda: None
 
     async def __aenter__(self) -> Self:
         """Watch by itself, in a thread, until the block ends: for services that run no processor."""
-        if self._service is not None or self._closed:
+        if self._leave is not None or self._closed:
             raise RuntimeError("this analyzer is running, or was closed; make one for each `async with`")
         await anyio.lowlevel.checkpoint()
         if self._refresh is None:
             sampler = Sampler(MemoryManagerSettings(), state=self.state)
             self._refresh = sampler.sample
-            self._trial.use(sampler.try_trim)
-        self._service = WatchThread(
-            self._refresh,
-            call_soon=current_call_soon(),
-            blocked_s=self.settings.loop_blocked_s,
-            blocked=self._loop_blocked,
-            unblocked=self._loop_unblocked,
-            failed=self._count_fault,
-        )
+            self._tried.trial.use(sampler.try_trim)
         self._refresh()
-        self._service.start()
+        self._leave = self._loops.join(self._refresh)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._service is not None:
-            self._service.stop()
+        if self._leave is not None:
+            self._leave()
         self.close()
+
+    @contextmanager
+    def watching_loop(self) -> Iterator[None]:
+        """Tell when the event loop that runs this is blocked, until the block ends: for calls of a processor."""
+        leave = self._loops.join() if self._watches and not self._closed else None
+        try:
+            yield
+        finally:
+            if leave is not None:
+                leave()
 
     def mark(self, items: int = 1, *, operation: str = "requests") -> None:
         """Count items that are finished (requests, messages, jobs), so that growth is told for each of them.
@@ -153,21 +156,6 @@ class HeapAnalyzer:
         Without marks growth is judged along time. Cheap, from any thread.
         """
         self.state.work.load(operation).finish(items)
-
-    def _loop_blocked(self, seconds: float, where: str) -> None:
-        finding = Finding(IssueKind.EVENT_LOOP_BLOCKED, Severity.WARNING, {"blocked_s": seconds})
-        at = f", in {where}" if where else ""
-        words = (
-            f"the event loop has given no sign of life for {seconds:.1f} s{at}",
-            ("await what waits, and run what computes in a thread: anyio.to_thread.run_sync, or a plain function",),
-        )
-        with self._lock:
-            self._lives.found(finding, operation=None, now_s=self._now_s, words=lambda _: words)
-
-    def _loop_unblocked(self, seconds: float) -> None:
-        with self._lock:
-            reason = f"the event loop answers again, after {seconds:.1f} s"
-            self._lives.resolve(IssueKind.EVENT_LOOP_BLOCKED, now_s=self._now_s, reason=reason)
 
     def observe(self, window: MemoryWindow) -> None:
         """Take in a window: cheap, never waits, never raises; from any thread.
@@ -240,7 +228,7 @@ class HeapAnalyzer:
 
     def _apply(self, change: Change, window: MemoryWindow) -> None:
         if isinstance(change, Finding):
-            found = self._with_what_was_tried(change, window)
+            found = self._tried.look(change, window)
             operation = self._operation(found.kind, window)
             grows = found.kind in GROWTH_KINDS
             if grows:
@@ -256,21 +244,12 @@ class HeapAnalyzer:
             issue = self._lives.get(change)
             if issue is not None:
                 self._resolve(issue, window)
-            self._relief.forget(change)
-            if change is IssueKind.RETENTION:
-                self._trial.forget()
+            self._tried.forget(change)
 
     def _resolve(self, issue: MemoryIssue, window: MemoryWindow) -> None:
-        now = {**issue.evidence, "in_use_bytes": float(window.reading.in_use_bytes)}
-        ended = self._relief.look(Finding(issue.kind, issue.severity, now), _in_flight(window))
-        situation = self._situation(None, window.reading)
-        reason = why_resolved(issue.kind, window.reading.utilization_pct, situation, ended.evidence)
+        situation, evidence = self._situation(None, window.reading), self._tried.look_back(issue, window)
+        reason = why_resolved(issue.kind, window.reading.utilization_pct, situation, evidence)
         self._lives.resolve(issue.kind, now_s=window.reading.time_s, reason=reason)
-
-    def _with_what_was_tried(self, finding: Finding, window: MemoryWindow) -> Finding:
-        if finding.kind is IssueKind.RETENTION:
-            return self._trial.look(finding, window.reading)
-        return self._relief.look(finding, _in_flight(window))
 
     def _trim_was_tried(self) -> None:
         """Tell at once what trimming gave back, in the thread that has tried it."""
@@ -278,7 +257,7 @@ class HeapAnalyzer:
             issue, window = self._lives.get(IssueKind.RETENTION), self._window
             if issue is None or window is None or self._closed:
                 return
-            found = with_outcome(Finding(issue.kind, issue.severity, issue.evidence), self._trial.outcome)
+            found = self._tried.again(issue)
             self._lives.found(
                 found,
                 operation=issue.operation,
@@ -307,7 +286,11 @@ class HeapAnalyzer:
     def _operation(self, kind: IssueKind, window: MemoryWindow) -> str | None:
         if kind in GROWTH_KINDS:
             return self._growth.operation(window.items_done)
-        return next(iter(window.loads)) if len(window.loads) == 1 else None
+        return self._sole_operation()
+
+    def _sole_operation(self) -> str | None:
+        loads = self._window.loads if self._window is not None else {}
+        return next(iter(loads)) if len(loads) == 1 else None
 
     def _words(self, finding: Finding, operation: str | None, reading: MemoryReading) -> Words:
         situation = self._situation(operation, reading)
@@ -322,7 +305,7 @@ class HeapAnalyzer:
             allocator=self._growth.allocator,
             gc_enabled=gc.isenabled(),
             suspects=self._growth.suspects,
-            trim=self._trial.outcome,
+            trim=self._tried.trim,
         )
 
     def _publish(self, event: IssueEvent) -> None:
@@ -415,7 +398,3 @@ class HeapAnalyzer:
         self._closed = True
         self._unsubscribe()
         self._hub.close()
-
-
-def _in_flight(window: MemoryWindow) -> Mapping[str, float]:
-    return {} if window.drained else window.loads

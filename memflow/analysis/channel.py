@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
-__all__ = ["current_call_soon", "EventHub", "EventStream", "Subscription"]
+__all__ = ["CallSoon", "current_call_soon", "EventHub", "EventStream", "Subscription"]
 
 EventT = TypeVar("EventT")
 CallSoon = Callable[[Callable[[], Any]], Any]

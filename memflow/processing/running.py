@@ -144,11 +144,12 @@ class Runner:
             run.fail = call.fail
         totals.call_opened(time.monotonic())
         try:
-            async with (
-                nullcontext() if self._critical is None else self._critical.serving(),
-                RunningCall(call, sampler if watched else None, lambda: totals.call_closed(time.monotonic())),
-            ):
-                yield call
+            with bundle.analyzer.watching_loop() if watched else nullcontext():
+                async with (
+                    nullcontext() if self._critical is None else self._critical.serving(),
+                    RunningCall(call, sampler if watched else None, lambda: totals.call_closed(time.monotonic())),
+                ):
+                    yield call
             if watched:
                 sampler.sample(boundary=True)
         finally:

@@ -151,7 +151,7 @@ def retain(run, steps):
 
 def run_with(trim, *, start=lambda run: run(), **settings):
     run = Run(**settings)
-    trial = run.analyzer._trial
+    trial = run.analyzer._tried.trial
     trial._trim, trial._start, trial._clock = trim, start, lambda: run.now_s
     return run
 
@@ -176,7 +176,7 @@ def test_an_issue_of_retention_is_opened_updated_by_what_came_back_and_resolved(
         run.step()
     assert isinstance(run.events[-1], IssueResolved)
     assert run.events[-1].reason.endswith("trimming gave back 267 MiB in 57 ms")
-    assert run.analyzer._trial.outcome is None
+    assert run.analyzer._tried.trim is None
 
 
 def test_a_trim_that_hardly_gives_back_leaves_the_issue_open_with_other_advice():
