@@ -285,7 +285,8 @@ def test_no_room_for_a_thread_is_tried_again_by_the_next_call(world):
     leave()
 
 
-def test_a_loop_that_waits_for_the_interpreter_alone_is_told_as_such():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loop_that_waits_for_the_interpreter_alone_is_told_as_such(backend):
     ready, stop, threads = threading.Event(), threading.Event(), []
 
     async def main():
@@ -293,7 +294,7 @@ def test_a_loop_that_waits_for_the_interpreter_alone_is_told_as_such():
         ready.set()
         await anyio.to_thread.run_sync(stop.wait)
 
-    runner = threading.Thread(target=anyio.run, args=(main,))
+    runner = threading.Thread(target=lambda: anyio.run(main, backend=backend))
     runner.start()
     ready.wait(30)
     try:

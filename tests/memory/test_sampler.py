@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from memflow.exceptions import MemflowError
+from memflow.memory.allocator import allocator_name
 from memflow.memory.pressure import PressureLevel
 from memflow.memory.probe import MemoryProbe
 from memflow.memory.reclaim import ReclaimResult
@@ -17,6 +18,7 @@ from memflow.memory.sampler import Sampler
 from memflow.memory.state import MemoryState
 from memflow.settings import MemoryManagerSettings
 from memflow.testing import ScriptedProbe, Step
+from tests.memory.scripts import run_python
 
 GIB = 2**30
 
@@ -334,6 +336,31 @@ def test_trimming_may_be_tried_where_it_is_switched_on_and_this_process_is_read(
     assert Sampler().may_trim
     assert not Sampler(MemoryManagerSettings(trim=False)).may_trim
     assert not make()[0].may_trim
+
+
+PROGRAM = """
+import sys
+from memflow.memory.sampler import Sampler
+
+sampler, freed, kept = Sampler(), [], []
+for _ in range(20_000):
+    freed.append(bytes(1) * 2_000)
+    if sys.argv[1] == "between":
+        kept.append(bytes(1) * 700)
+beyond = bytes(1) * 100_000
+freed.clear()
+print(sampler.try_trim().freed_bytes)
+"""
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+
+
+@pytest.mark.skipif(not allocator_name().startswith("pymalloc over glibc"), reason="needs glibc")
+@pytest.mark.parametrize(("where", "least", "most"), [("alone", 30_000_000, 50_000_000), ("between", 0, 10_000_000)])
+def test_a_real_trim_gives_back_what_lies_free_alone_and_hardly_what_lies_between(
+    where: str, least: int, most: int
+) -> None:
+    freed_bytes = int(run_python(PROGRAM, where, **KEEPING))
+    assert least <= freed_bytes <= most  # of 40 MB
 
 
 def test_only_one_reclaims_at_a_time(run, monkeypatch: pytest.MonkeyPatch) -> None:
