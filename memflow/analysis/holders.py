@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
+from collections import deque
 from collections.abc import Iterable
 from contextvars import ContextVar
-from itertools import pairwise
+from itertools import compress, pairwise, repeat
+from operator import is_
 from types import (
     CellType,
     FrameType,
@@ -29,7 +30,6 @@ from memflow.analysis.objects import (
     cached_name,
     frame_name,
     frame_of,
-    frozen_objects,
     function_name,
     is_a,
     is_container,
@@ -37,27 +37,30 @@ from memflow.analysis.objects import (
     module_dicts,
     module_of,
     name_in,
-    tuples_of_functions,
     type_name,
-    without_tuples,
 )
+from memflow.analysis.pace import Pace
+from memflow.analysis.snapshots import HUGE, slices
 
 __all__ = ["find_holders"]
 
 LEVELS, MOST_FRONTIER, MOST_FRAMES = 5, 48, 200
 """Levels that are climbed, objects asked about at a level, and frames looked through."""
+_PARTS = 20
+"""Parts that a slice of the heap is cut into, once something in it was found to refer."""
+_PLAIN = set(map(id, (dict, list, set, deque)))
 _ENDS = {*WORKER_CODES, *map(id, (FrameType, LRU_TYPE, FunctionType))}
 
 
 class _Climb:
     """Climbs from objects to what holds them, one scan a level for all of them."""
 
-    def __init__(self, targets: list[Any], own: set[int], deadline_s: float) -> None:
+    def __init__(self, targets: list[Any], own: set[int], pace: Pace) -> None:
         self.modules = module_dicts()
         self.targets = targets
         self.own = own | {id(targets), id(own), id(self.modules), id(self.__dict__), id(self)}
         self.own.update(id(value) for value in self.modules.values())
-        self.deadline_s = deadline_s
+        self.pace = pace
         self.chains: dict[int, list[Any]] = {}
         self.ended: dict[int, list[Any]] = {}
         self.exhausted = False
@@ -72,29 +75,19 @@ class _Climb:
         self.own |= {id(self.chains), id(self.ended), *map(id, self.chains.values())}
         for _ in range(LEVELS + 2):  # an instance and its dict are one level to people
             paths = [path for path in paths if id(path[0]) not in self.ended][:MOST_FRONTIER]
-            if not paths or time.monotonic() > self.deadline_s:
+            if not paths or self.pace.is_over:
                 break
             self.own |= {id(paths), *map(id, paths)}
             paths = self._level(paths, seen)
-            time.sleep(0)
-        self.exhausted = not paths
+        self.exhausted = not paths and not self.pace.is_over
 
     def _level(self, paths: list[list[Any]], seen: set[tuple[int, int]]) -> list[list[Any]]:
         frontier: dict[int, list[list[Any]]] = {}
         for path in paths:
             frontier.setdefault(id(path[-1]), []).append(path)
-        # A tuple, since a list is copied into one for the call, which would be a holder, too.
-        heads = tuple([same[0][-1] for same in frontier.values()])
-        self.own |= {id(frontier), id(heads), *map(id, frontier.values())}
-        # No tuples but those of functions.
-        holders = without_tuples(gc.get_referrers, *heads)
-        held = set(map(id, heads))
-        holders += tuples_of_functions(held)
-        self.own |= {id(holders), id(held)}
-        known = set(map(id, holders))
-        frozen = frozen_objects()
-        self.own.add(id(frozen))
-        holders += [each for each in frozen if id(each) not in known]
+        held = set(frontier)
+        self.own |= {id(frontier), id(held), *map(id, frontier.values())}
+        holders = self._holders_of(held)
         longer: list[list[Any]] = []
         self.own.add(id(longer))
         for holder in holders:
@@ -108,6 +101,24 @@ class _Climb:
                     seen.add((id(path[0]), id(holder)))
                     self._add([*path, holder], longer)
         return longer
+
+    def _holders_of(self, held: set[int]) -> list[Any]:
+        """Return what refers to any of these objects, by ids, but for tuples other than those of functions.
+
+        `gc.get_referrers` would be one call for the whole heap, in which no other thread runs.
+        """
+        holders: list[Any] = []
+        mine: set[int] = {id(holders)}
+        for objects, _ in slices(self.pace, mine):
+            holders += _referring(objects, held)
+            functions = compress(objects, map(is_, map(type, objects), repeat(FunctionType)))
+            holders += [
+                each
+                for function in functions
+                for each in (function.__closure__, function.__defaults__)
+                if each and not held.isdisjoint(map(id, each))
+            ]
+        return [each for each in holders if id(each) not in mine]
 
     def _add(self, path: list[Any], longer: list[list[Any]]) -> None:
         self.own.add(id(path))
@@ -206,6 +217,29 @@ def _closure_step(path: list[Any], at: int) -> tuple[str, int]:
     return "a closure", 1
 
 
+def _referring(objects: list[Any], held: set[int]) -> list[Any]:
+    """Return those of some objects that refer to any of `held`."""
+    sized = list(compress(objects, map(_PLAIN.__contains__, map(id, map(type, objects)))))
+    # By themselves, since referents come as a list.
+    huge = {id(each): each for each in compress(sized, map(HUGE.__lt__, map(len, sized)))}
+    found = [each for each in huge.values() if not held.isdisjoint(map(id, each)) or _is_value(each, held)]
+    parts = [[each for each in objects if id(each) not in huge] if huge else objects]
+    while parts:
+        part = parts.pop()
+        if held.isdisjoint(map(id, gc.get_referents(*part))):
+            continue
+        if len(part) == 1:
+            found += part
+        else:
+            size = -(-len(part) // _PARTS)
+            parts += [part[at : at + size] for at in range(0, len(part), size)]
+    return found
+
+
+def _is_value(container: Any, held: set[int]) -> bool:
+    return type(container) is dict and not held.isdisjoint(map(id, container.values()))
+
+
 def _is_class(thing: Any) -> bool:
     return is_a(type(thing), type)
 
@@ -214,19 +248,19 @@ def _is_ours(holder: Any) -> bool:
     return type(holder) is FrameType and module_of(holder.f_globals).startswith("memflow.analysis.")
 
 
-def find_holders(targets: list[Any], own: Iterable[int], deadline_s: float) -> list[tuple[list[str], int, bool]]:
+def find_holders(targets: list[Any], own: Iterable[int], pace: Pace) -> list[tuple[list[str], int, bool]]:
     """Find who holds each of some objects.
 
     Args:
         targets: What is asked about.
         own: Ids of the caller's own lists, which hold nothing for the program.
-        deadline_s: When to stop, in seconds of the monotonic clock.
+        pace: When to give way, and when to stop.
 
     Returns:
         For each target: who holds it in words, the nearest first; the id of the nearest holder, or 0; and True when
         nothing that lives seems to hold it.
     """
-    climb = _Climb(targets, set(own), deadline_s)
+    climb = _Climb(targets, set(own), pace)
     climb.run()
     climb.look_through_frames()
     found = []

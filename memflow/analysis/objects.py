@@ -61,7 +61,6 @@ __all__ = [
     "safe_size",
     "thread_group",
     "tracked_objects",
-    "tuples_of_functions",
     "type_name",
     "without_tuples",
     "worker_name",
@@ -174,13 +173,6 @@ def without_tuples(source: Callable[..., list[Any]], *args: Any) -> list[Any]:
 def tracked_objects(generation: int) -> list[Any]:
     """Return what the collector knows of a generation, but for tuples; see `without_tuples`."""
     return without_tuples(gc.get_objects, generation)
-
-
-def tuples_of_functions(held: set[int]) -> list[Any]:
-    """Return the closures and the defaults of functions, which are tuples, that hold any of these objects, by ids."""
-    functions = [each for age in (2, 1, 0) for each in tracked_objects(age) if type(each) is FunctionType]
-    tuples = [each for function in functions for each in (function.__closure__, function.__defaults__) if each]
-    return [each for each in tuples if not held.isdisjoint(map(id, each))]
 
 
 def frozen_objects() -> list[Any]:

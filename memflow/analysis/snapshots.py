@@ -30,6 +30,7 @@ from memflow.analysis.objects import (
     tracked_objects,
     type_name,
 )
+from memflow.analysis.pace import Pace
 
 __all__ = ["HUGE", "LEAST", "Key", "Snapshot", "Types", "inner_entries", "long_ones", "slices", "take_snapshot"]
 
@@ -101,7 +102,7 @@ class Types:
                     self.looked_into.add(id(cls))
 
 
-def slices(deadline_s: float, mine: set[int]) -> Iterator[tuple[list[Any], bool]]:
+def slices(pace: Pace, mine: set[int]) -> Iterator[tuple[list[Any], bool]]:
     """Yield what the collector knows, the old objects first, then what `gc.freeze` hid (False); stops in time.
 
     The ids of its own lists are added to `mine`: they are objects, too, and long ones.
@@ -112,10 +113,10 @@ def slices(deadline_s: float, mine: set[int]) -> Iterator[tuple[list[Any], bool]
     mine.update(map(id, [lists, lists_and_frozen, *lists_and_frozen]))
     for objects in lists_and_frozen:
         for at in range(0, len(objects), SLICE):
-            if time.monotonic() > deadline_s:
+            if pace.is_over:
                 return
             yield objects[at : at + SLICE], any(objects is each for each in lists)
-            time.sleep(0)
+            pace.give_way()
 
 
 def long_ones(objects: list[Any], kinds: list[int], types: Types) -> list[tuple[Any, int]]:
@@ -149,19 +150,19 @@ def take_snapshot(*, budget_s: float = 0.5) -> Snapshot:
     """Count what lives, in slices that let other threads run.
 
     Args:
-        budget_s: Seconds after which it stops and keeps what it has.
+        budget_s: Processor seconds after which it stops and keeps what it has; see `memflow.analysis.pace`.
 
     Returns:
         The counts, to be compared with a later one.
     """
-    began_s = time.monotonic()
+    began_s, pace = time.monotonic(), Pace(budget_s)
     # Lists only, the first before anything is counted: for each new type, `update` leaves weak references behind.
     kinds_seen: Counter[int] = Counter([])
     counts: Counter[Key] = Counter([])
     types, spaces = Types(), module_dicts().keys()
     rows: list[tuple[int, int, int, int]] = []
     mine = {id(each) for each in (counts, kinds_seen, rows, spaces, *types.parts())}
-    for objects, is_new in slices(began_s + budget_s, mine):
+    for objects, is_new in slices(pace, mine):
         kinds = list(map(id, map(type, objects)))
         types.learn(kinds, objects)
         if is_new:
@@ -172,7 +173,7 @@ def take_snapshot(*, budget_s: float = 0.5) -> Snapshot:
             for each, n in long_ones(objects, kinds, types)
             if id(each) not in mine
         ]
-    lists_done = time.monotonic() <= began_s + budget_s
+    lists_done = not pace.is_over
     for kind, count in kinds_seen.items():
         counts["type", type_name(types.known[kind])] += count
     counts.update([thread_group(thread) for thread in threading.enumerate()])

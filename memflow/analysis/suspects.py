@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import re
-import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -30,6 +29,7 @@ from memflow.analysis.objects import (
     type_name,
     worker_name,
 )
+from memflow.analysis.pace import Pace
 from memflow.analysis.snapshots import HUGE, LEAST, Key, Snapshot, Types, long_ones, slices, take_snapshot
 from memflow.analysis.suspect import Suspect
 
@@ -79,18 +79,18 @@ def find_suspects(
         after: The later one; best a new one, since objects are found again by their ids.
         items: Items that were finished between the two; 0 where unknown.
         most: Suspects to return at most.
-        budget_s: Seconds after which it stops with what it has.
+        budget_s: Processor seconds after which it stops with what it has; see `memflow.analysis.pace`.
 
     Returns:
         The suspects, the gravest first; empty where nothing grew.
     """
-    deadline_s = time.monotonic() + budget_s
+    pace = Pace(budget_s)
     grown, groups = _grown_containers(before, after, items), _grown_groups(before, after)
     if not grown and not groups:
         return ()
-    cases = _find_again(grown, groups, after, time.monotonic() + budget_s / 2)
+    cases = _find_again(grown, groups, after, Pace(budget_s / 2))
     try:
-        return tuple(_rank(_fold(cases), items, deadline_s)[:most])
+        return tuple(_rank(_fold(cases), items, pace)[:most])
     finally:
         cases.clear()
 
@@ -122,7 +122,7 @@ def _grown_groups(before: Snapshot, after: Snapshot) -> dict[Key, int]:
 
 
 def _find_again(
-    grown: dict[tuple[int, int], tuple[int, bool]], groups: dict[Key, int], after: Snapshot, deadline_s: float
+    grown: dict[tuple[int, int], tuple[int, bool]], groups: dict[Key, int], after: Snapshot, pace: Pace
 ) -> list[_Case]:
     """Find the objects again that grew; one whose type or length is another by now is passed over."""
     then, types = after.containers(), Types()
@@ -133,7 +133,7 @@ def _find_again(
     mine: set[int] = set()
     mine.update(map(id, [mine, found, left, grown, then, members, cases, *types.parts(), *members.values()]))
     for untracked in (False, True):
-        for objects, is_new in slices(deadline_s, mine) if left or not untracked else ():
+        for objects, is_new in slices(pace, mine) if left or not untracked else ():
             kinds = list(map(id, map(type, objects)))
             types.learn(kinds, objects)
             if untracked:
@@ -226,11 +226,11 @@ def _fold(cases: list[_Case]) -> list[_Case]:
     return [case for case in every if case.gained >= most or case.gained * case.entry_bytes >= heavy > 0]
 
 
-def _rank(cases: list[_Case], items: float, deadline_s: float) -> list[Suspect]:
+def _rank(cases: list[_Case], items: float, pace: Pace) -> list[Suspect]:
     """Put the cases in words, the gravest first; containers in one container are one case."""
     targets = [thing for case in cases for thing in case.things]
     own = [id(targets), id(cases), *(id(part) for case in cases for part in (case, case.things, case.sample))]
-    told = iter(find_holders(targets, own, deadline_s) if targets else ())
+    told = iter(find_holders(targets, own, pace) if targets else ())
     found: dict[object, tuple[float, Suspect]] = {}
     for case in cases:
         held = [next(told) for _ in case.things]

@@ -1,0 +1,56 @@
+"""How much of the time a look at the heap may take from those who work meanwhile.
+
+Covers one turn after another, and when the turns are used up. A look holds the interpreter's lock while it counts, so
+that everybody else stands still. After each slice it sleeps for `GIVE` times as long as the slice took, so that a
+program that needs the lock all the time takes at most 1 + 1 / `GIVE` times as long meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+__all__ = ["GIVE", "Pace"]
+
+GIVE = 2.0
+"""Seconds slept for each processor second used."""
+_LONGEST_S = 1.0
+"""Of one sleep."""
+_MOST_TIMES = 6.0
+"""Times the budget after which it is over on the wall too: the machine is too busy for it."""
+
+
+class Pace:
+    """Alternates between a turn of work and giving way, until a budget is used up.
+
+    Args:
+        budget_s: Processor seconds of this thread that may be used.
+        used: Processor seconds that this thread has used so far.
+        clock: Seconds of a monotonic clock.
+        sleep: Waits for so many seconds, while others run.
+    """
+
+    __slots__ = ("_clock", "_ends_s", "_last_s", "_sleep", "_stops_s", "_used")
+
+    def __init__(
+        self,
+        budget_s: float,
+        *,
+        used: Callable[[], float] = time.thread_time,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._used, self._clock, self._sleep = used, clock, sleep
+        self._last_s = used()
+        self._ends_s = self._last_s + budget_s
+        self._stops_s = clock() + _MOST_TIMES * budget_s
+
+    @property
+    def is_over(self) -> bool:
+        """True once the budget is used up."""
+        return self._used() >= self._ends_s or self._clock() >= self._stops_s
+
+    def give_way(self) -> None:
+        """Let others run for `GIVE` times as long as the turn that ends now has used."""
+        self._sleep(min(_LONGEST_S, GIVE * max(0.0, self._used() - self._last_s)))
+        self._last_s = self._used()

@@ -1,0 +1,54 @@
+"""A look gives way after each turn, and ends with its budget."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memflow.analysis.pace import GIVE, Pace
+
+
+class Turns:
+    """A thread that uses the processor in turns, and a clock that goes on while it sleeps."""
+
+    def __init__(self, budget_s: float) -> None:
+        self.used_s = self.now_s = self.slept_s = 0.0
+        self.pace = Pace(budget_s, used=lambda: self.used_s, clock=lambda: self.now_s, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept_s += seconds
+        self.now_s += seconds
+
+    def work(self, seconds: float, *, waited_s: float = 0.0) -> None:
+        self.used_s += seconds
+        self.now_s += seconds + waited_s
+        self.pace.give_way()
+
+
+@given(turns=st.lists(st.floats(0.0, 0.4), min_size=1, max_size=50))
+def test_others_have_their_share_of_the_time_whatever_a_turn_takes(turns: list[float]) -> None:
+    of = Turns(1e9)
+    for seconds in turns:
+        of.work(seconds)
+    assert abs(of.slept_s - GIVE * of.used_s) < 1e-6
+
+
+def test_it_is_over_once_its_budget_is_used_and_not_by_sleeping() -> None:
+    of = Turns(1.0)
+    for _ in range(9):
+        of.work(0.1)
+        assert not of.pace.is_over
+    of.work(0.11)
+    assert of.pace.is_over
+
+
+def test_where_the_machine_is_too_busy_the_wall_ends_it() -> None:
+    of = Turns(1.0)
+    of.work(0.01, waited_s=5.0)
+    assert not of.pace.is_over
+    of.work(0.01, waited_s=1.0)
+    assert of.pace.is_over
+
+
+def test_without_a_budget_it_is_over_at_once() -> None:
+    assert Turns(0.0).pace.is_over
