@@ -1,8 +1,8 @@
 """How much of the time a look at the heap may take from those who work meanwhile.
 
 Covers one turn after another, and when the turns are used up. A look holds the interpreter's lock while it counts, so
-that everybody else stands still. After each slice it sleeps for `GIVE` times as long as the slice took, so that a
-program that needs the lock all the time takes at most 1 + 1 / `GIVE` times as long meanwhile.
+that everybody else stands still. After some milliseconds of that it sleeps for `GIVE` times as long, so that a program
+that needs the lock all the time takes at most 1 + 1 / `GIVE` times as long meanwhile.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["GIVE", "Pace"]
+__all__ = ["GIVE", "TURN_S", "Pace"]
 
-GIVE = 2.0
+GIVE = 3.0
 """Seconds slept for each processor second used."""
-_LONGEST_S = 1.0
+TURN_S = 0.004
+"""Processor seconds of a turn at least: handing the lock over and back costs more than a shorter one is worth."""
+_LONGEST_S = 2.0
 """Of one sleep."""
-_MOST_TIMES = 6.0
+_MOST_TIMES = 8.0
 """Times the budget after which it is over on the wall too: the machine is too busy for it."""
 
 
@@ -51,6 +53,8 @@ class Pace:
         return self._used() >= self._ends_s or self._clock() >= self._stops_s
 
     def give_way(self) -> None:
-        """Let others run for `GIVE` times as long as the turn that ends now has used."""
-        self._sleep(min(_LONGEST_S, GIVE * max(0.0, self._used() - self._last_s)))
-        self._last_s = self._used()
+        """Let others run for `GIVE` times as long as this turn has used, once that is `TURN_S`."""
+        turn_s = self._used() - self._last_s
+        if turn_s >= TURN_S:
+            self._sleep(min(_LONGEST_S, GIVE * turn_s))
+            self._last_s = self._used()

@@ -18,7 +18,7 @@ def main(monkeypatch):
 
 NAMES = [
     *("overhead", "batching", "calls", "sampling", "responsiveness", "backpressure", "footprint"),
-    *("journal", "estimator"),
+    *("analyzer", "journal", "estimator"),
 ]
 TITLES = {
     "overhead": "memflow stream ordered, fixed",
@@ -28,6 +28,7 @@ TITLES = {
     "responsiveness": "memflow stream_batches",
     "backpressure": "items ahead of a consumer",
     "footprint": "peak of the process",
+    "analyzer": "kB that are reached from the analyzer",
     "journal": "until the first new item starts",
     "estimator": "bytes per item",
 }
