@@ -126,7 +126,7 @@ def _try_lock(handle: int) -> bool:
         try:
             # The module is Windows' own, where alone this runs: checkers elsewhere do not know its names.
             os.lseek(handle, 1 << 20, os.SEEK_SET)  # a locked byte can't be read, so not one of the note's
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]  # there on Windows alone
         except OSError:
             return False
         return True

@@ -35,11 +35,11 @@ class Door:
         self.probe = ScriptedProbe(script, limit=GIB, source="the script")
         self.bundle: MemoryBundle = bundle_with(self.probe, clock=anyio.current_time, auto_gc=auto_gc)
         self.bundle.sampler.reclaim_if_allowed = not_now  # type: ignore[method-assign]
-        self.bundle.sampler.reclaim_in_thread = self.clear  # type: ignore[method-assign]
+        self.bundle.sampler.reclaim_in_thread = self.clear  # type: ignore[method-assign]  # counted, not done
         self.cleared_at_s: list[float] = []
         self.left_after_clearing: int | None = None
         self.ended: list[Any] = []
-        self.bundle.analyzer.stall_ended = lambda wait, **_: self.ended.append(wait)  # type: ignore[method-assign]
+        self.bundle.analyzer.stall_ended = lambda wait, **_: self.ended.append(wait)  # type: ignore[method-assign]  # seen
         self.totals = Totals()
         self.sizer = FakeSizer(bytes_each=bytes_each)
         self.settings = BatchProcessorSettings(**settings)
@@ -459,7 +459,7 @@ def test_what_is_said_to_fit_is_let_in_and_not_one_too_few(in_use: int, each: in
         bundle.sampler.sample()
         sizer = FakeSizer(bytes_each=held)
         sizer.base_bytes = in_use
-        gate = Gate("embed", bundle, sizer, Totals(), BatchProcessorSettings(), clock=lambda: 0.0)  # type: ignore[arg-type]
+        gate = Gate("embed", bundle, sizer, Totals(), BatchProcessorSettings(), clock=lambda: 0.0)  # type: ignore[arg-type]  # fakes
         gate.try_enter(batch(1))
         sizer.bytes_each, of = each, batch(count)
         return gate.try_enter(of), gate.items_that_fit(of)

@@ -57,7 +57,7 @@ class FakeGate:
 
 
 def intake(items: Any, gate: FakeGate | None = None, *, kind: str = "batches", **changes: Any) -> Intake:
-    return Intake(plan(kind, **changes), SyncSource(items), gate or FakeGate())  # type: ignore[arg-type]
+    return Intake(plan(kind, **changes), SyncSource(items), gate or FakeGate())  # type: ignore[arg-type]  # a fake
 
 
 NO_END = 1 << 30
@@ -487,7 +487,7 @@ class Drip:
 
 def test_what_was_pulled_before_waits_for_no_whole_batch() -> None:
     source = Drip([1.0, 9.0, 1.0, 1.0])
-    of = Intake(plan("batches", hint=float), source, FakeGate())  # type: ignore[arg-type]
+    of = Intake(plan("batches", hint=float), source, FakeGate())  # type: ignore[arg-type]  # a fake
     first = of.pull(4, NO_END, lambda: 5.0)
     source.items = [1.0]
     second = of.pull(4, NO_END, lambda: 50.0)
