@@ -102,7 +102,11 @@ class HeapAnalyzer:
         self._lives = IssueLives(update_interval_s=self.settings.update_interval_s, publish=self._publish)
         self._use = UseWatch(self._thresholds)
         self._stalls = StallWatch(self._thresholds)
-        self._inquiry = Inquiry(enabled=self.settings.find_suspects, told=weakly(self, HeapAnalyzer._suspects_came))
+        self._inquiry = Inquiry(
+            enabled=self.settings.find_suspects,
+            told=weakly(self, HeapAnalyzer._suspects_came),
+            pins=self.state.pins,
+        )
         self._growth = GrowthWatch(self._thresholds, self.state.allocator, inquiry=self._inquiry)
         told, failed = weakly(self, HeapAnalyzer._trim_was_tried), weakly(self, HeapAnalyzer._count_fault)
         self._tried = Tried(TrimTrial(trim, told=told, failed=failed))

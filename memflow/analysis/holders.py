@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections import deque
 from collections.abc import Iterable
 from contextvars import ContextVar
-from itertools import compress, pairwise, repeat
-from operator import is_
+from itertools import pairwise
 from types import (
     CellType,
     FrameType,
@@ -30,6 +28,7 @@ from memflow.analysis.objects import (
     cached_name,
     frame_name,
     frame_of,
+    frozen_objects,
     function_name,
     is_a,
     is_container,
@@ -37,18 +36,15 @@ from memflow.analysis.objects import (
     module_dicts,
     module_of,
     name_in,
+    referrers,
     type_name,
 )
 from memflow.analysis.pace import Pace
-from memflow.analysis.snapshots import HUGE, slices
 
 __all__ = ["find_holders"]
 
 LEVELS, MOST_FRONTIER, MOST_FRAMES = 5, 48, 200
 """Levels that are climbed, objects asked about at a level, and frames looked through."""
-_PARTS = 20
-"""Parts that a slice of the heap is cut into, once something in it was found to refer."""
-_PLAIN = set(map(id, (dict, list, set, deque)))
 _ENDS = {*WORKER_CODES, *map(id, (FrameType, LRU_TYPE, FunctionType))}
 
 
@@ -79,15 +75,22 @@ class _Climb:
                 break
             self.own |= {id(paths), *map(id, paths)}
             paths = self._level(paths, seen)
+            self.pace.give_way()
         self.exhausted = not paths and not self.pace.is_over
 
     def _level(self, paths: list[list[Any]], seen: set[tuple[int, int]]) -> list[list[Any]]:
         frontier: dict[int, list[list[Any]]] = {}
         for path in paths:
             frontier.setdefault(id(path[-1]), []).append(path)
-        held = set(frontier)
-        self.own |= {id(frontier), id(held), *map(id, frontier.values())}
-        holders = self._holders_of(held)
+        # A tuple, since a list is copied into one for the call, which would be a holder, too.
+        heads = tuple([same[0][-1] for same in frontier.values()])
+        self.own |= {id(frontier), id(heads), *map(id, frontier.values())}
+        holders = referrers(*heads)
+        self.own.add(id(holders))
+        known = set(map(id, holders))
+        frozen = frozen_objects()
+        self.own |= {id(known), id(frozen)}
+        holders += [each for each in frozen if id(each) not in known]
         longer: list[list[Any]] = []
         self.own.add(id(longer))
         for holder in holders:
@@ -101,24 +104,6 @@ class _Climb:
                     seen.add((id(path[0]), id(holder)))
                     self._add([*path, holder], longer)
         return longer
-
-    def _holders_of(self, held: set[int]) -> list[Any]:
-        """Return what refers to any of these objects, by ids, but for tuples other than those of functions.
-
-        `gc.get_referrers` would be one call for the whole heap, in which no other thread runs.
-        """
-        holders: list[Any] = []
-        mine: set[int] = {id(holders)}
-        for objects, _ in slices(self.pace, mine):
-            holders += _referring(objects, held)
-            functions = compress(objects, map(is_, map(type, objects), repeat(FunctionType)))
-            holders += [
-                each
-                for function in functions
-                for each in (function.__closure__, function.__defaults__)
-                if each and not held.isdisjoint(map(id, each))
-            ]
-        return [each for each in holders if id(each) not in mine]
 
     def _add(self, path: list[Any], longer: list[list[Any]]) -> None:
         self.own.add(id(path))
@@ -215,29 +200,6 @@ def _closure_step(path: list[Any], at: int) -> tuple[str, int]:
         if frame is not None:
             return f"local variable {local_name(frame, path[at]) or '?'} of {frame_name(frame)}", 2
     return "a closure", 1
-
-
-def _referring(objects: list[Any], held: set[int]) -> list[Any]:
-    """Return those of some objects that refer to any of `held`."""
-    sized = list(compress(objects, map(_PLAIN.__contains__, map(id, map(type, objects)))))
-    # By themselves, since referents come as a list.
-    huge = {id(each): each for each in compress(sized, map(HUGE.__lt__, map(len, sized)))}
-    found = [each for each in huge.values() if not held.isdisjoint(map(id, each)) or _is_value(each, held)]
-    parts = [[each for each in objects if id(each) not in huge] if huge else objects]
-    while parts:
-        part = parts.pop()
-        if held.isdisjoint(map(id, gc.get_referents(*part))):
-            continue
-        if len(part) == 1:
-            found += part
-        else:
-            size = -(-len(part) // _PARTS)
-            parts += [part[at : at + size] for at in range(0, len(part), size)]
-    return found
-
-
-def _is_value(container: Any, held: set[int]) -> bool:
-    return type(container) is dict and not held.isdisjoint(map(id, container.values()))
 
 
 def _is_class(thing: Any) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from memflow.analysis.collecting import Collection, collect_once
 from memflow.analysis.suspects import Snapshot, Suspect, find_suspects, take_snapshot
+from memflow.memory.pins import Pins
 
 __all__ = ["Inquiry"]
 
@@ -33,6 +34,7 @@ class Inquiry:
     Args:
         enabled: False never looks.
         told: Called in that thread once there are new suspects.
+        pins: Told while objects are held.
         clock: Seconds of a monotonic clock.
         start: Runs a function in a thread of its own; replaced in tests.
 
@@ -48,6 +50,7 @@ class Inquiry:
         *,
         enabled: bool,
         told: Callable[[], None] = lambda: None,
+        pins: Pins | None = None,
         clock: Callable[[], float] = time.monotonic,
         start: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
@@ -57,6 +60,7 @@ class Inquiry:
         self.notes: tuple[str, ...] = ()
         self._enabled = enabled
         self._told = told
+        self._pins = pins
         self._clock = clock
         self._start = start if start is not None else _start_thread
         self._running = False
@@ -119,11 +123,11 @@ class Inquiry:
 
     def _run(self, items: int, *, compare: bool, may_collect: bool) -> None:
         before, before_items = self._before, self._before_items
-        after = take_snapshot(budget_s=_BUDGET_S)
+        after = take_snapshot(budget_s=_BUDGET_S, pins=self._pins)
         self._before, self._before_items = after, items
         if not compare or before is None:
             return
-        found = find_suspects(before, after, items=items - before_items, budget_s=_BUDGET_S)
+        found = find_suspects(before, after, items=items - before_items, budget_s=_BUDGET_S, pins=self._pins)
         if may_collect and not gc.isenabled() and self.collected is None:
             self.collected = collect_once()
         if found:

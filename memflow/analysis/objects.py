@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain, compress, islice, repeat, starmap
-from operator import attrgetter, indexOf, is_not
+from operator import attrgetter, indexOf, is_, is_not
 from types import (
     AsyncGeneratorType,
     CodeType,
@@ -58,6 +58,7 @@ __all__ = [
     "name_in",
     "pinned_by",
     "place",
+    "referrers",
     "safe_size",
     "thread_group",
     "tracked_objects",
@@ -78,6 +79,7 @@ _CONTAINERS = set(map(id, (dict, list, set, tuple, deque, frozenset)))
 # A frame's locals are a view from 3.13 on; before, reading them leaves a copy behind in the frame.
 _LOCALS_ARE_A_VIEW = sys.version_info >= (3, 13)
 _OPTIMIZED = 1
+_MOST_TUPLES = 100
 
 _mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 _class_dict: Callable[[type], Any] = type.__dict__["__dict__"].__get__
@@ -168,6 +170,36 @@ def without_tuples(source: Callable[..., list[Any]], *args: Any) -> list[Any]:
     if sys.getrefcount(kept) > references:  # it is an object itself, and would hold itself for ever
         del kept[indexOf(map(id, kept), id(kept))]
     return kept
+
+
+def referrers(*things: Any) -> list[Any]:
+    """Return what the collector knows to refer to some objects; of tuples, only closures and defaults of functions.
+
+    One call of C for the whole heap (about 50 ms for a million objects, twice) in which no other thread runs; to go
+    through the heap in slices takes ten times as long, and keeps alive meanwhile whatever the program lets go of.
+    """
+    found = without_tuples(gc.get_referrers, *things)
+    functions = _functions_with(*things)
+    held = set(map(id, things))
+    tuples = (each for function in functions for each in (function.__closure__, function.__defaults__))
+    return found + [each for each in tuples if each and not held.isdisjoint(map(id, each))]
+
+
+def _functions_with(*things: Any) -> list[FunctionType]:
+    """Return the functions that refer to tuples with these objects; all in one call of C, see `without_tuples`."""
+    every: list[Any] = []
+    tuples: list[Any] = []
+    second: list[Any] = []
+    functions: list[Any] = []
+    nothing = repeat(False)
+    fill = compress(map(every.extend, starmap(gc.get_referrers, [things])), nothing)
+    found = compress(every, map(is_, map(type, every), repeat(tuple)))
+    pick = compress(map(tuples.extend, [islice(found, _MOST_TUPLES)]), nothing)
+    ask = compress(map(second.extend, starmap(gc.get_referrers, [tuples])), nothing)
+    keep = compress(second, map(is_, map(type, second), repeat(FunctionType)))
+    clear = compress(map(list.clear, [every, tuples, second]), nothing)
+    functions.extend(chain(fill, pick, ask, keep, clear))
+    return functions
 
 
 def tracked_objects(generation: int) -> list[Any]:

@@ -14,7 +14,7 @@ import threading
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import compress
 from types import CodeType, FunctionType
 from typing import Any
@@ -31,8 +31,9 @@ from memflow.analysis.objects import (
     type_name,
 )
 from memflow.analysis.pace import Pace
+from memflow.memory.pins import Pins
 
-__all__ = ["HUGE", "LEAST", "Key", "Snapshot", "Types", "inner_entries", "long_ones", "slices", "take_snapshot"]
+__all__ = ["HUGE", "LEAST", "Key", "Snapshot", "Types", "inner_entries", "long_ones", "scan", "take_snapshot"]
 
 SLICE = 8_000
 """Objects that are looked at before other threads may run."""
@@ -42,6 +43,7 @@ HUGE = 5_000
 """Entries above which a container is looked at by a sample only."""
 MOST_RECORDED = 50_000
 """Containers that a snapshot records at most, the longest."""
+_FROZEN = 3
 Key = tuple[str, str]
 _LEAVES = (tuple, FunctionType, CodeType, type(len), type(list.append), property, classmethod, staticmethod)
 
@@ -102,21 +104,52 @@ class Types:
                     self.looked_into.add(id(cls))
 
 
-def slices(pace: Pace, mine: set[int]) -> Iterator[tuple[list[Any], bool]]:
-    """Yield what the collector knows, the old objects first, then what `gc.freeze` hid (False); stops in time.
+def scan(pace: Pace, mine: set[int], look: Callable[[list[Any], bool], None]) -> None:
+    """Show what the collector knows, the old objects first, then what `gc.freeze` hid, slice by slice; stops in time.
 
-    The ids of its own lists are added to `mine`: they are objects, too, and long ones.
+    A slice is emptied once it was looked at, and whatever is left of a turn before others may run: the collector is
+    asked again then, and goes on where it was. What it moved meanwhile may be missed, or come twice.
+
+    Args:
+        pace: When to let others run, and when to stop.
+        mine: Holds the ids of the scan's own lists while there are any: they are objects, too, and long ones.
+        look: (objects, False where they were frozen); keeps none of them, or few.
     """
-    # One by one: a list that was there while the young were asked for would be among them, and they in it for ever.
-    lists = [tracked_objects(2), tracked_objects(1), tracked_objects(0)]
-    lists_and_frozen = [*lists, frozen_objects()]
-    mine.update(map(id, [lists, lists_and_frozen, *lists_and_frozen]))
-    for objects in lists_and_frozen:
-        for at in range(0, len(objects), SLICE):
-            if pace.is_over:
-                return
-            yield objects[at : at + SLICE], any(objects is each for each in lists)
+    at, done = [0, 0, 0, 0], False
+    while not (done or pace.is_over):
+        with pace.pins.held():
+            # One by one, and emptied below: each of them is among what is asked for next.
+            lists = [tracked_objects(2), tracked_objects(1), tracked_objects(0), frozen_objects()]
+            own = [id(lists), *map(id, lists)]
+            mine.update(own)
+            pace.took()
+            try:
+                done = _take_turn(pace, mine, look, lists, at)
+            finally:
+                for each in lists:
+                    each.clear()
+                mine.difference_update(own)
+        if not done:
             pace.give_way()
+
+
+def _take_turn(
+    pace: Pace, mine: set[int], look: Callable[[list[Any], bool], None], lists: list[list[Any]], at: list[int]
+) -> bool:
+    """Go on with each list where it was left, until the turn is over; True when all were looked at."""
+    for which, objects in enumerate(lists):
+        while at[which] < len(objects):
+            if pace.turn_is_over:
+                return False
+            part = objects[at[which] : at[which] + SLICE]
+            mine.add(id(part))
+            try:
+                look(part, which < _FROZEN)
+            finally:
+                at[which] += len(part)
+                mine.discard(id(part))
+                part.clear()
+    return True
 
 
 def long_ones(objects: list[Any], kinds: list[int], types: Types) -> list[tuple[Any, int]]:
@@ -146,33 +179,39 @@ def inner_entries(container: Any, length: int) -> int:
     return sum([len(each) for each in below if type(each) is list or type(each) is dict or type(each) is set])
 
 
-def take_snapshot(*, budget_s: float = 0.5) -> Snapshot:
+def take_snapshot(*, budget_s: float = 0.5, pins: Pins | None = None) -> Snapshot:
     """Count what lives, in slices that let other threads run.
 
     Args:
         budget_s: Processor seconds after which it stops and keeps what it has; see `memflow.analysis.pace`.
+        pins: Told while objects are held.
 
     Returns:
         The counts, to be compared with a later one.
     """
-    began_s, pace = time.monotonic(), Pace(budget_s)
+    began_s, pace = time.monotonic(), Pace(budget_s, pins=pins)
     # Lists only, the first before anything is counted: for each new type, `update` leaves weak references behind.
     kinds_seen: Counter[int] = Counter([])
     counts: Counter[Key] = Counter([])
     types, spaces = Types(), module_dicts().keys()
     rows: list[tuple[int, int, int, int]] = []
     mine = {id(each) for each in (counts, kinds_seen, rows, spaces, *types.parts())}
-    for objects, is_new in slices(pace, mine):
+
+    def look(objects: list[Any], is_new: bool) -> None:
         kinds = list(map(id, map(type, objects)))
         types.learn(kinds, objects)
         if is_new:
             kinds_seen.update(kinds)
             counts.update([group_of(each) for each in compress(objects, map(types.grouped.__contains__, kinds))])
-        rows += [
-            (n, id(each), id(type(each)), 0 if id(each) in spaces else inner_entries(each, n))
-            for each, n in long_ones(objects, kinds, types)
-            if id(each) not in mine
-        ]
+        rows.extend(
+            [
+                (n, id(each), id(type(each)), 0 if id(each) in spaces else inner_entries(each, n))
+                for each, n in long_ones(objects, kinds, types)
+                if id(each) not in mine
+            ]
+        )
+
+    scan(pace, mine, look)
     lists_done = not pace.is_over
     for kind, count in kinds_seen.items():
         counts["type", type_name(types.known[kind])] += count

@@ -18,6 +18,7 @@ from typing import Any
 from memflow.analysis.holders import find_holders
 from memflow.analysis.objects import (
     LRU_TYPE,
+    WORKER_CODES,
     cached_name,
     entries_of,
     group_of,
@@ -30,8 +31,9 @@ from memflow.analysis.objects import (
     worker_name,
 )
 from memflow.analysis.pace import Pace
-from memflow.analysis.snapshots import HUGE, LEAST, Key, Snapshot, Types, long_ones, slices, take_snapshot
+from memflow.analysis.snapshots import HUGE, LEAST, Key, Snapshot, Types, long_ones, scan, take_snapshot
 from memflow.analysis.suspect import Suspect
+from memflow.memory.pins import Pins
 
 __all__ = ["Snapshot", "Suspect", "find_suspects", "take_snapshot"]
 
@@ -63,14 +65,24 @@ class _Case:
     things: list[Any]
     """The container alone, or some of the objects."""
     sample: list[Any]
-    """Entries, or objects, that stand for what was gained."""
+    """Entries, or objects, that stand for what was gained; let go once they were looked into."""
+    sampled: int = 0
+    """How many those were."""
+    worker: str = ""
+    """The name of one of them, where they are workers."""
     entry_bytes: float = 0.0
     reach: Counter[Key] = field(default_factory=Counter)
     note: str = ""
 
 
 def find_suspects(
-    before: Snapshot, after: Snapshot, *, items: float = 0, most: int = 5, budget_s: float = 1.0
+    before: Snapshot,
+    after: Snapshot,
+    *,
+    items: float = 0,
+    most: int = 5,
+    budget_s: float = 1.0,
+    pins: Pins | None = None,
 ) -> tuple[Suspect, ...]:
     """Name what grew between two snapshots, and who holds it.
 
@@ -80,15 +92,16 @@ def find_suspects(
         items: Items that were finished between the two; 0 where unknown.
         most: Suspects to return at most.
         budget_s: Processor seconds after which it stops with what it has; see `memflow.analysis.pace`.
+        pins: Told while objects are held.
 
     Returns:
         The suspects, the gravest first; empty where nothing grew.
     """
-    pace = Pace(budget_s)
+    pace = Pace(budget_s, pins=pins)
     grown, groups = _grown_containers(before, after, items), _grown_groups(before, after)
     if not grown and not groups:
         return ()
-    cases = _find_again(grown, groups, after, Pace(budget_s / 2))
+    cases = _find_again(grown, groups, after, Pace(budget_s / 2, pins=pins))
     try:
         return tuple(_rank(_fold(cases), items, pace)[:most])
     finally:
@@ -125,36 +138,62 @@ def _find_again(
     grown: dict[tuple[int, int], tuple[int, bool]], groups: dict[Key, int], after: Snapshot, pace: Pace
 ) -> list[_Case]:
     """Find the objects again that grew; one whose type or length is another by now is passed over."""
-    then, types = after.containers(), Types()
+    then, found = after.containers(), _find_containers({key for key, _ in grown}, pace)
     cases: list[_Case] = []
-    members: dict[Key, list[Any]] = {key: [] for key in groups}
-    found: dict[int, Any] = {}
-    left = {key for key, _ in grown}
-    mine: set[int] = set()
-    mine.update(map(id, [mine, found, left, grown, then, members, cases, *types.parts(), *members.values()]))
-    for untracked in (False, True):
-        for objects, is_new in slices(pace, mine) if left or not untracked else ():
-            kinds = list(map(id, map(type, objects)))
-            types.learn(kinds, objects)
-            if untracked:
-                objects = [each for each, _ in long_ones(objects, kinds, types)]
-            here = {id(each): each for each in compress(objects, map(left.__contains__, map(id, objects)))}
-            found.update((key, each) for key, each in here.items() if key not in mine)
-            left.difference_update(here)
-            if is_new and not untracked:
-                _add_members(members, objects, kinds, types)
     for (key, kind_id), (gain, nested) in grown.items():
         thing = found.get(key)
         if key in found and id(type(thing)) == kind_id and length_of(thing) >= then[key, kind_id][0]:
             kind = "cache" if type(thing) is LRU_TYPE else "container"
             named = kind, type_name(type(thing))
             cases.append(_Case(named, length_of(thing), gain, nested, [thing], entries_of(thing, SAMPLE)))
+            _look_into(cases[-1])
+    # Among these is what is in flight, with all its memory: no turn ends before all but a few were let go.
+    members = _find_members(groups, pace.breathless())
     for name, gain in groups.items():
-        things = members[name]
+        things = members.pop(name)
         cases.append(_Case(name, after.counts[name], gain, False, _roots(things), things[-SAMPLE:]))
-    for case in cases:
-        _look_into(case)
+        things.clear()
+        _look_into(cases[-1])
     return cases
+
+
+def _find_containers(left: set[int], pace: Pace) -> dict[int, Any]:
+    """Return the containers with these ids, first among what the collector knows, then one level below that."""
+    types, found = Types(), dict[int, Any]()
+    mine: set[int] = set()
+    mine.update(map(id, [mine, found, left, *types.parts()]))
+
+    def look(objects: list[Any], _: bool) -> None:
+        here = {id(each): each for each in compress(objects, map(left.__contains__, map(id, objects)))}
+        found.update((key, each) for key, each in here.items() if key not in mine)
+        left.difference_update(here)
+
+    def look_below(objects: list[Any], _: bool) -> None:
+        kinds = list(map(id, map(type, objects)))
+        types.learn(kinds, objects)
+        look([each for each, _ in long_ones(objects, kinds, types)], True)
+
+    for each in (look, look_below):
+        if left:
+            scan(pace, mine, each)
+    return found
+
+
+def _find_members(groups: dict[Key, int], pace: Pace) -> dict[Key, list[Any]]:
+    """Return the objects of some kinds, the oldest first."""
+    types = Types()
+    members: dict[Key, list[Any]] = {key: [] for key in groups}
+    mine = set(map(id, [members, *types.parts(), *members.values()]))
+
+    def look(objects: list[Any], is_new: bool) -> None:
+        if is_new:
+            kinds = list(map(id, map(type, objects)))
+            types.learn(kinds, objects)
+            _add_members(members, objects, kinds, types)
+
+    if groups:
+        scan(pace, mine, look)
+    return members
 
 
 def _add_members(members: dict[Key, list[Any]], objects: list[Any], kinds: list[int], types: Types) -> None:
@@ -195,11 +234,14 @@ def _look_into(case: _Case) -> None:
         # What a class, a module or a frame leads to belongs to the program.
         short = [each for each in fresh.values() if not is_sized(type(each)) or length_of(each) <= HUGE]
         level = gc.get_referents(*short[:1_000])[:4_000]
-    case.entry_bytes = size / len(entries)
+    case.entry_bytes, case.sampled = size / len(entries), len(entries)
+    if id(type(entries[-1])) in WORKER_CODES:
+        case.worker = worker_name(entries[-1])
     names = Counter(type_name(type(each)) for each in entries).most_common(1)
     case.note = f" of {names[0][0]}" if case.key[0] in ("container", "cache") else ""
     if pinned:
         case.note += f"; tracebacks pin frames of {', '.join(name for name, _ in pinned.most_common(2))}"
+    case.sample = []
 
 
 def _fold(cases: list[_Case]) -> list[_Case]:
@@ -210,10 +252,10 @@ def _fold(cases: list[_Case]) -> list[_Case]:
     if any(case.key[0] in ("coroutine", "thread") for case in groups):
         groups = [case for case in groups if case.key[0] != "type" or not _PLUMBING.match(case.key[1])]
     for case in groups:
-        enough = max(len(case.sample) / 2, 1)
+        enough = max(case.sampled / 2, 1)
         # Sets of tasks belong to the library that runs them; what the tasks are of says more.
         above = [each for each in containers if case.key[0] != "coroutine" or not each.note.endswith("Task")]
-        over = [each for each in above if each.reach[case.key] >= max(min(enough, len(each.sample) / 2), 1)]
+        over = [each for each in above if each.reach[case.key] >= max(min(enough, each.sampled / 2), 1)]
         over = [each for each in over if each.gained >= case.gained / 20]
         others = (each for each in groups if each is not case and each.reach[case.key] >= enough)
         # Of two that lead to each other, the first stands for both.
@@ -229,7 +271,7 @@ def _fold(cases: list[_Case]) -> list[_Case]:
 def _rank(cases: list[_Case], items: float, pace: Pace) -> list[Suspect]:
     """Put the cases in words, the gravest first; containers in one container are one case."""
     targets = [thing for case in cases for thing in case.things]
-    own = [id(targets), id(cases), *(id(part) for case in cases for part in (case, case.things, case.sample))]
+    own = [id(targets), id(cases), *(id(part) for case in cases for part in (case, case.things))]
     told = iter(find_holders(targets, own, pace) if targets else ())
     found: dict[object, tuple[float, Suspect]] = {}
     for case in cases:
@@ -275,7 +317,7 @@ def _suspect(case: _Case, steps: list[str], loose: bool, items: float) -> Suspec
             rest = UNREACHABLE if not gc.isenabled() else f"{rest or 'each other'}, or native code"
         rest = rest if not rest or rest is UNREACHABLE else f"held by {rest}"
     else:
-        name = worker_name(case.sample[-1]) if case.sample else name
+        name = case.worker or name
         library = next((part for part in ("asyncio", "trio") if steps and f"{part}." in steps[0]), "")
         is_task = "Task" in (steps[0] if steps else "")
         kind, what = ("task", f"{library} tasks of {name}") if is_task else (kind, f"unfinished {kind}s of {name}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MethodType
 
 from memflow.memory.allocator import read_allocator
+from memflow.memory.pins import Pins
 from memflow.memory.pressure import PressureLevel
 from memflow.memory.readings import AllocatorReading, MemoryLimit, MemoryReading, MemoryWindow
 from memflow.memory.work import WorkLedger
@@ -95,6 +96,7 @@ class MemoryState:
         level: how near the limit is.
         peak_in_use_bytes: the largest use seen since the state was made, in bytes.
         work: what is in flight, by operation.
+        pins: who keeps what has ended alive for a moment.
         history: earlier readings, bounded.
         samples: how many readings were taken.
     """
@@ -107,6 +109,7 @@ class MemoryState:
         self.peak_rss_bytes = 0
         self.samples = 0
         self.work = work if work is not None else WorkLedger()
+        self.pins = Pins()
         self.history = History(history_size)
         self._subscriptions: tuple[_Subscription, ...] = ()
 

@@ -161,6 +161,7 @@ class Gate:
             alone=batch.alone,
             stopped=self._state.level is PressureLevel.STOP,
             room_bytes=room,
+            pinned=self._state.pins.holding > 0,
         )
         self.crowded = self._admission.spare_bytes < (
             answer.requested_bytes if isinstance(answer, Refusal) else answer.bytes

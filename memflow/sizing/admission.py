@@ -12,7 +12,8 @@ The rule: with `base` what is in use without our work, a batch is admitted while
 `reserved` is everything promised; it covers work that has not allocated yet. `measured` is what the last reading says;
 it covers promises that were too small, and what the allocator keeps. `pending` is what was admitted too recently for
 that reading to show it: without it, everything admitted between two readings would be free. `returned` is what ended
-since that reading: without it, those that start in the place of others would find no room. `guard` is room for what no
+since that reading: without it, those that start in the place of others would find no room; it counts for nothing while
+somebody holds objects of the program's, who keeps what ended alive (`memflow.memory.pins`). `guard` is room for what no
 prediction covers (1.5 times the 99th percentile of past surprises, see `cost`).
 
 The second share is larger, since what is pending counts twice once it was allocated, and what is reusable is told low.
@@ -154,6 +155,7 @@ class Admission:
         alone: bool = False,
         stopped: bool = False,
         room_bytes: int | None = None,
+        pinned: bool = False,
     ) -> Reservation | Refusal:
         """Promise bytes to a batch if they fit; a refusal changes nothing.
 
@@ -169,6 +171,7 @@ class Admission:
             alone: Only with nothing else held, and before whoever else waits.
             stopped: Use is at the last level: nothing may start beside others.
             room_bytes: What the process can still get, for one item alone; by default, all up to the limit.
+            pinned: What has ended may be alive still.
         """
         with self._lock:
             self._settle(reading.time_s)
@@ -182,7 +185,8 @@ class Admission:
                 reason: RefusalReason | None = RefusalReason.TOO_LARGE
             else:
                 reason = self._judge_turn(waiter, now_s, alone=alone)
-                if reason is None and not self._fits(predicted_bytes + guard_bytes, measured, limit, stopped=stopped):
+                live = max(0, measured - (0 if pinned else self._returned_bytes)) + self._pending_bytes
+                if reason is None and not self._fits(predicted_bytes + guard_bytes, live, limit, stopped=stopped):
                     first = single and not self.holders
                     fits = first and self._fits_alone(predicted_bytes, measured, reading, room_bytes)
                     reason = None if fits else RefusalReason.BUDGET
@@ -206,9 +210,8 @@ class Admission:
                 return RefusalReason.QUEUED
         return RefusalReason.ALONE if self._alone or (alone and self.holders) else None
 
-    def _fits(self, wanted: int, measured: int, limit: int, *, stopped: bool) -> bool:
+    def _fits(self, wanted: int, live: int, limit: int, *, stopped: bool) -> bool:
         """Tell whether it fits beside what is in flight."""
-        live = max(0, measured - self._returned_bytes) + self._pending_bytes
         promised = self._base_bytes + self.reserved_bytes
         self.spare_bytes = int(min(self._share * limit - promised, self._live_share * limit - live)) - wanted
         return self.spare_bytes >= 0 and not (stopped and self.holders)

@@ -54,6 +54,7 @@ class Learning:
         self._prior_windows: dict[str, int] = {}
         self._recalled_guard_bytes = 0.0
         self._recalled_guard_windows = 0
+        self._pinned, self._pinned_times = False, state.pins.times
 
     def recall(self, operation: str, prior: Prior | None, guard_bytes: float) -> None:
         """Take what an earlier run learnt for a guess, until this one has measured enough."""
@@ -70,8 +71,11 @@ class Learning:
         self._baseline.move(self._model, self._state.reading)
 
     def observe(self, window: MemoryWindow, operations: Mapping[str, Operation]) -> None:
-        """Learn from a window."""
+        """Learn from a window; nothing from one in which somebody kept alive what had ended."""
         model, loads = self._model, window.loads
+        if self._was_pinned():
+            self._look_at(window.reading)
+            return
         calls, finished = {}, {}
         batched = []
         for name in loads:
@@ -107,9 +111,18 @@ class Learning:
             self.guard_bytes = int(min(guard, _MOST_GUARD_SHARE * reading.limit_bytes))
             if self._priors:
                 self._retire_priors(loads)
+        self._look_at(reading)
+
+    def _was_pinned(self) -> bool:
+        pins = self._state.pins
+        pinned, self._pinned = self._pinned or pins.times != self._pinned_times, pins.holding > 0
+        self._pinned_times = pins.times
+        return pinned or self._pinned
+
+    def _look_at(self, reading: MemoryReading) -> None:
         self.base_bytes = self._base(reading)
         if reading.in_use_bytes > _UNCOMFORTABLE_PCT / 100 * reading.limit_bytes:
-            self.reusable_bytes = self._baseline.reusable_bytes(model, reading)
+            self.reusable_bytes = self._baseline.reusable_bytes(self._model, reading)
         elif self.reusable_bytes:
             self.reusable_bytes = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memflow.analysis.pace import GIVE, TURN_S, Pace
+from memflow.analysis.pace import GIVE, TAKING_TIMES, TURN_S, Pace
 
 
 class Turns:
@@ -61,3 +61,34 @@ def test_where_the_machine_is_too_busy_the_wall_ends_it() -> None:
 
 def test_without_a_budget_it_is_over_at_once() -> None:
     assert Turns(0.0).pace.is_over
+
+
+@given(taking_s=st.floats(0.0, 0.5))
+def test_a_turn_lasts_as_long_as_taking_the_objects_in_hand_is_worth(taking_s: float) -> None:
+    of = Turns(1e9)
+    of.used_s += taking_s
+    of.pace.took()
+    assert not of.pace.turn_is_over
+    of.used_s += max(TURN_S - taking_s, TAKING_TIMES * taking_s) + 1e-9
+    assert of.pace.turn_is_over
+
+
+def test_a_turn_is_over_with_the_budget() -> None:
+    of = Turns(0.01)
+    of.used_s += 0.009
+    of.pace.took()
+    assert not of.pace.turn_is_over
+    of.used_s += 0.002
+    assert of.pace.turn_is_over
+
+
+def test_what_is_left_may_be_used_in_one_turn_and_no_more() -> None:
+    of = Turns(1.0)
+    of.used_s = 0.4
+    pace = of.pace.breathless()
+    pace.took()
+    of.used_s += 0.59
+    assert not pace.turn_is_over
+    of.used_s += 0.02
+    assert pace.turn_is_over
+    assert pace.is_over

@@ -211,6 +211,14 @@ def test_what_ended_since_the_reading_is_no_longer_in_use():
     assert admission._returned_bytes == 0
 
 
+def test_what_ended_is_no_room_while_somebody_keeps_it_alive():
+    admission, held = settled(400)
+    held.release(now_s=1.001)
+    refused = ask(admission, 400, 500, now_s=1.002, read_s=1.0, base_bytes=100, pinned=True)
+    assert isinstance(refused, Refusal)
+    assert fits(admission, 400, 500, now_s=1.002, read_s=1.0)
+
+
 def test_what_is_given_back_without_a_time_counts_until_a_reading_shows_it():
     admission, held = settled(400)
     held.release()

@@ -95,3 +95,32 @@ def test_live_room_counts_use_and_what_is_reusable(learning):
     learning._state.reading = window(others=300 * MIB).reading
     learning.observe(window(others=300 * MIB), {})
     assert learning.live_room_bytes(50) == 100 * MIB
+
+
+def test_while_somebody_keeps_alive_what_has_ended_nothing_is_learnt(learning):
+    operations, pins = {"work": Operation("work", "batches")}, learning._state.pins
+    feed(learning, operations, {"work": 10.0}, 10 * MIB)
+    with pins.held():
+        feed(learning, operations, {"work": 10.0}, 50 * MIB)
+    feed(learning, operations, {"work": 10.0}, 50 * MIB, batches=1)  # its window began meanwhile
+    assert learning.cost("work").bytes_per_weight == MIB
+    feed(learning, operations, {"work": 10.0}, 50 * MIB)
+    assert learning.cost("work").bytes_per_weight > 4 * MIB
+
+
+def test_a_look_between_two_windows_is_noticed(learning):
+    operations, pins = {"work": Operation("work", "batches")}, learning._state.pins
+    feed(learning, operations, {"work": 10.0}, 10 * MIB)
+    with pins.held():
+        pass
+    feed(learning, operations, {"work": 10.0}, 50 * MIB, batches=1)
+    assert learning.cost("work").bytes_per_weight == MIB
+
+
+def test_what_is_in_use_is_known_while_nothing_is_learnt(learning):
+    learning.observe(window(), {})
+    with learning._state.pins.held():
+        found = window(others=300 * MIB)
+        learning._state.reading = found.reading
+        learning.observe(found, {})
+    assert learning.base_bytes == BASE + 300 * MIB
