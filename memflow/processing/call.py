@@ -183,6 +183,7 @@ class Call:
     async def wait_batch(self) -> Batch | None:
         """Wait for a batch; None when there will be none, or there are too many workers."""
         patient = False
+        self._gate.nobody_follows()
         while not self.ended:
             if self._intake.needs_admission and not self._waits_for_room and self._room >= self._crumb:
                 batch = await self._wait_admitted()
@@ -283,7 +284,8 @@ class Call:
         self.load.finish(batch.size)
         # This worker is about to try for the intake's batch; for others that wait here, nobody does.
         tries = not self.plan.delay_s and self.crew.size <= self.sizer.concurrency
-        self._gate.leave(batch, now_s, tell=not tries or self._gate.waiting > self._intake.waiting)
+        tell = not tries or self._gate.waiting > self._intake.waiting
+        self._gate.leave(batch, now_s, tell=tell, followed=not tell)
         self._resize(batch, seconds, now_s)
         if self._source.ended:
             self._end_if_done()

@@ -26,6 +26,7 @@ from memflow.memory.readings import MemoryReading
 from memflow.memory.reclaim import ReclaimResult
 from memflow.processing.batch import Batch
 from memflow.processing.bundle import MemoryBundle
+from memflow.processing.handover import Handover
 from memflow.processing.response import Wait
 from memflow.processing.totals import Totals
 from memflow.processing.waiting import WaitingLine
@@ -84,6 +85,9 @@ class Gate:
             clock=clock,
         )
         self._wary_until_s = float("-inf")
+        self._handover = Handover(
+            bundle.admission, bundle.state, lambda batch, reading: self._predict(batch, reading, reading.headroom_bytes)
+        )
         self._held: set[Reservation] = set()
         self._freed: list[anyio.Event] = []
         self._plugged = False
@@ -94,7 +98,7 @@ class Gate:
         if not self._watching:
             return True
         self._sampler.at_boundary(self._clock())
-        return self._reserve(batch) is None
+        return self._follows(batch, None) or self._reserve(batch) is None
 
     def try_take(self, batch: Batch) -> bool:
         """Reserve for a batch that waits, in its turn but without waking who waits for it; False where that fails."""
@@ -102,12 +106,28 @@ class Gate:
         if wait is None:
             return self.try_enter(batch)
         self._sampler.at_boundary(self._clock())
-        if self._reserve(batch, wait) is not None:
+        if not self._follows(batch, wait) and self._reserve(batch, wait) is not None:
             if not self._admission.holders:
                 self.tell()  # smaller steps are for who waits to take
             return False
         self._line.admitted(batch)
         return True
+
+    def _follows(self, batch: Batch, wait: Wait | None) -> bool:
+        """Let a batch take the place of one that has just ended; False where it has to ask."""
+        batch.reserved = self._handover.take(batch, wait)
+        if batch.reserved is None:
+            self.nobody_follows()
+            return False
+        return True
+
+    def nobody_follows(self) -> None:
+        """Give back what was kept for a batch that would follow at once."""
+        kept = self._handover.drop()
+        if kept is not None:
+            self._held.discard(kept)
+            kept.release(now_s=self._clock())
+            self.tell()
 
     @property
     def limit_bytes(self) -> float:
@@ -170,6 +190,7 @@ class Gate:
             return answer
         batch.reserved = answer
         self._held.add(answer)
+        self._handover.admitted(reading, crowded=self.crowded)
         return None
 
     def misjudged(self, now_s: float) -> None:
@@ -276,13 +297,14 @@ class Gate:
         with anyio.move_on_after(min(self._sampler.settings.sample_interval_s, _MOST_POLL_S)):
             await event.wait()
 
-    def leave(self, batch: Batch, now_s: float, *, tell: bool = True) -> None:
+    def leave(self, batch: Batch, now_s: float, *, tell: bool = True, followed: bool = False) -> None:
         """Take a reading at the end of a batch, and give its reservation back.
 
         Args:
             batch: Which.
             now_s: Monotonic time, seconds.
             tell: Wake who waits here; False where the caller will try for them at once.
+            followed: The caller will try for another batch at once: its bytes may pass on to that one.
         """
         if not self._watching:
             return
@@ -292,6 +314,8 @@ class Gate:
             batch.reserved = None
             if self._plugged and batch.alone:
                 self._unplug()
+            elif followed and not batch.alone and self._handover.keep(reservation):
+                return
             self._held.discard(reservation)
             reservation.release(now_s=now_s)
         if tell:

@@ -197,6 +197,17 @@ class Admission:
             # At least one byte, so that work of unknown size is seen to be in flight.
             return self._admit(max(1, predicted_bytes), now_s, alone=alone)
 
+    def waits_besides(self, waiter: Hashable | None) -> bool:
+        """True when somebody else waits."""
+        return len(self._waiters) > (waiter in self._waiters)
+
+    def passed_on(self, reservation: Reservation, to_bytes: int, waiter: Hashable | None) -> None:
+        """Take note that work which needs no more follows at once where other work has ended."""
+        with self._lock:
+            self._waiters.pop(waiter, None)
+            self.changes += 1
+        reservation.shrink(to_bytes)
+
     def forget(self, waiter: Hashable) -> None:
         """Take back a turn: the waiter has given up, or asks for something else."""
         with self._lock:
