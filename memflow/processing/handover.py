@@ -41,7 +41,7 @@ class Handover:
         self._foretold: tuple[MemoryReading, float, int, int] | None = None
 
     def admitted(self, reading: MemoryReading, *, crowded: bool) -> None:
-        """Take note that a batch was admitted: while it is crowded, others like it may follow others by this reading."""
+        """Take note that a batch was admitted: while it is crowded, others may follow others by this reading."""
         self._judged = reading if crowded else None
 
     def keep(self, reservation: Reservation) -> bool:

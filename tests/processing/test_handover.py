@@ -1,4 +1,4 @@
-"""A reservation passes from a batch that has ended to the next, and nothing else changes: `memflow.processing.handover`."""
+"""A reservation passes from a batch that has ended to the next, and nothing else changes."""
 
 from __future__ import annotations
 
