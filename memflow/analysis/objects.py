@@ -14,6 +14,7 @@ import gc
 import re
 import sys
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -49,6 +50,7 @@ __all__ = [
     "group_of",
     "is_a",
     "is_container",
+    "is_flat",
     "is_grouped",
     "is_sized",
     "length_of",
@@ -217,7 +219,7 @@ def frozen_objects() -> list[Any]:
     return list({id(each): each for each in [*first, *second, *third]}.values())
 
 
-_LENGTHS: dict[int, Callable[[Any], int]] = {id(cls): cls.__len__ for cls in (dict, list, set, deque)}
+_LENGTHS: dict[int, Callable[[Any], int]] = {id(cls): cls.__len__ for cls in (dict, list, set, deque, bytearray, array)}
 _TRACE = BaseException.__dict__["__traceback__"].__get__
 _lru_dict: Callable[[Any], Any] = LRU_TYPE.__dict__["__dict__"].__get__
 _thread_dict = threading.Thread.__dict__["__dict__"].__get__
@@ -227,6 +229,11 @@ _GROUPED = {*WORKER_CODES, *map(id, (TracebackType, _io.FileIO, _socket.socket))
 def is_sized(cls: type) -> bool:
     """True for a container whose length is known without running a class's own code."""
     return cls is LRU_TYPE or any(id(base) in _LENGTHS for base in bases(cls))
+
+
+def is_flat(cls: type) -> bool:
+    """True for what holds plain numbers in one block, of which the collector knows nothing."""
+    return cls is bytearray or cls is array
 
 
 def length_of(thing: Any) -> int:

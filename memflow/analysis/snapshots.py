@@ -39,6 +39,8 @@ SLICE = 8_000
 """Objects that are looked at before other threads may run."""
 LEAST = 20
 """Entries below which a container is not recorded, and growth that is noise."""
+LEAST_FLAT = 4_096
+"""The same of blocks of numbers."""
 HUGE = 5_000
 """Entries above which a container is looked at by a sample only."""
 MOST_RECORDED = 50_000
@@ -155,7 +157,8 @@ def _take_turn(
 def long_ones(objects: list[Any], kinds: list[int], types: Types) -> list[tuple[Any, int]]:
     """Return the containers with `LEAST` entries or more, with those one level down that the collector passes over.
 
-    A dict of plain values is not tracked before Python 3.14: only its holder leads to it.
+    A dict of plain values is not tracked before Python 3.14: only its holder leads to it. Blocks of numbers never are;
+    of these, only the long ones count.
     """
     plain = list(compress(objects, map(types.plain.__contains__, kinds)))
     found = [(each, length) for each, length in zip(plain, map(len, plain), strict=True) if length >= LEAST]
@@ -167,7 +170,12 @@ def long_ones(objects: list[Any], kinds: list[int], types: Types) -> list[tuple[
     huge = {id(each) for each, length in found if length > HUGE}
     near: Any = compress(objects, map(types.looked_into.__contains__, kinds))
     below = gc.get_referents(*[each for each in near if id(each) not in huge] if huge else near)
-    untracked = [each for each in below if type(each) is dict and len(each) >= LEAST and not gc.is_tracked(each)]
+    untracked = [
+        each
+        for each in below
+        if ((cls := type(each)) is dict and len(each) >= LEAST and not gc.is_tracked(each))
+        or ((cls is bytearray or cls is array) and len(each) >= LEAST_FLAT)
+    ]
     return found + [(each, len(each)) for each in untracked]
 
 

@@ -22,6 +22,7 @@ from memflow.analysis.objects import (
     cached_name,
     entries_of,
     group_of,
+    is_flat,
     is_grouped,
     is_sized,
     length_of,
@@ -215,7 +216,9 @@ def _roots(things: list[Any]) -> list[Any]:
 
 def _look_into(case: _Case) -> None:
     """Measure what stands for the growth: its size with one level below, and the kinds of objects it leads to."""
-    entries = case.sample
+    entries, flat = case.sample, case.key[0] == "container" and case.things and is_flat(type(case.things[0]))
+    if flat:
+        case.entry_bytes = safe_size(case.things[0]) / max(1, length_of(case.things[0]))
     if case.nested:
         entries = case.sample = [each for inner in entries for each in entries_of(inner, 5)][-4 * SAMPLE :]
     if not entries:

@@ -49,6 +49,14 @@ PROGRAMS = {
     "untracked": ("kept = {}\ndef leak(n): kept[str(n)] = n\nrun(leak)", "module attribute __main__.kept (dict"),
     "set": ("kept = set()\nrun(kept.add)", "module attribute __main__.kept (set"),
     "deque": ("kept = collections.deque()\nrun(kept.append)", "module attribute __main__.kept (collections.deque"),
+    "bytearray": (
+        "buffer = bytearray()\nrun(lambda n: buffer.extend(b'x' * 100))",
+        "module attribute __main__.buffer (bytearray",
+    ),
+    "array": (
+        "import array\nnumbers = array.array('d')\nrun(lambda n: numbers.extend([n] * 300))",
+        "module attribute __main__.numbers (array.array",
+    ),
     "instance": (
         "h = Holder()\ndef leak(n): h.kept[str(n)] = b'x' * n\nrun(leak)",
         "attribute kept of __main__.Holder, in module attribute __main__.h",
