@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import re
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -32,7 +33,7 @@ from memflow.analysis.objects import (
     worker_name,
 )
 from memflow.analysis.pace import Pace
-from memflow.analysis.snapshots import HUGE, LEAST, Key, Snapshot, Types, long_ones, scan, take_snapshot
+from memflow.analysis.snapshots import HUGE, LEAST, LEAST_FLAT, Key, Snapshot, Types, long_ones, scan, take_snapshot
 from memflow.analysis.suspect import Suspect
 from memflow.memory.pins import Pins
 
@@ -40,6 +41,7 @@ __all__ = ["Snapshot", "Suspect", "find_suspects", "take_snapshot"]
 
 SAMPLE = 50
 """Entries that sizes and types are judged by."""
+_FLAT = set(map(id, (bytearray, array)))
 _SHARED = set(map(id, (type, ModuleType, FunctionType, CodeType, FrameType)))
 _WORDS = {
     "type": "instances of {}",
@@ -115,10 +117,11 @@ def _grown_containers(before: Snapshot, after: Snapshot, items: float) -> dict[t
     # What is new may be the work in flight: it counts where it is long beside the items that were finished.
     least_new = max(2 * LEAST, items / 2) if before.complete else float("inf")
     for key, (length, inner) in after.containers().items():
-        if key in old:
+        if key in old and (key[1] not in _FLAT or length - old[key][0] >= LEAST_FLAT):
             gain, inner_gain = length - old[key][0], inner - old[key][1]
         else:
-            gain, inner_gain = (length - LEAST + 1 if length >= least_new else 0), 0
+            # A block of numbers is long from the start.
+            gain, inner_gain = (length - LEAST + 1 if length >= least_new and key[1] not in _FLAT else 0), 0
         if max(gain, inner_gain) >= LEAST:
             gains[key] = (inner_gain, True) if inner_gain > 1.5 * gain else (gain, False)
     return dict(sorted(gains.items(), key=lambda each: -each[1][0])[:48])
@@ -139,8 +142,9 @@ def _find_again(
     grown: dict[tuple[int, int], tuple[int, bool]], groups: dict[Key, int], after: Snapshot, pace: Pace
 ) -> list[_Case]:
     """Find the objects again that grew; one whose type or length is another by now is passed over."""
-    then, found = after.containers(), _find_containers({key for key, _ in grown}, pace)
+    then = after.containers()
     cases: list[_Case] = []
+    found = _find_containers({key for key, _ in grown}, pace, [grown, groups, then, cases])
     for (key, kind_id), (gain, nested) in grown.items():
         thing = found.get(key)
         if key in found and id(type(thing)) == kind_id and length_of(thing) >= then[key, kind_id][0]:
@@ -158,11 +162,14 @@ def _find_again(
     return cases
 
 
-def _find_containers(left: set[int], pace: Pace) -> dict[int, Any]:
-    """Return the containers with these ids, first among what the collector knows, then one level below that."""
+def _find_containers(left: set[int], pace: Pace, own: list[Any]) -> dict[int, Any]:
+    """Return the containers with these ids, first among what the collector knows, then one level below that.
+
+    The caller's `own` may stand where others have stood that are gone.
+    """
     types, found = Types(), dict[int, Any]()
     mine: set[int] = set()
-    mine.update(map(id, [mine, found, left, *types.parts()]))
+    mine.update(map(id, [mine, found, left, own, *own, *types.parts()]))
 
     def look(objects: list[Any], _: bool) -> None:
         here = {id(each): each for each in compress(objects, map(left.__contains__, map(id, objects)))}

@@ -50,7 +50,7 @@ PROGRAMS = {
     "set": ("kept = set()\nrun(kept.add)", "module attribute __main__.kept (set"),
     "deque": ("kept = collections.deque()\nrun(kept.append)", "module attribute __main__.kept (collections.deque"),
     "bytearray": (
-        "buffer = bytearray()\nrun(lambda n: buffer.extend(b'x' * 100))",
+        "buffer = bytearray()\nrun(lambda n: buffer.extend(b'x' * 1000))",
         "module attribute __main__.buffer (bytearray",
     ),
     "array": (
