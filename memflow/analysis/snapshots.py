@@ -33,7 +33,18 @@ from memflow.analysis.objects import (
 from memflow.analysis.pace import Pace
 from memflow.memory.pins import Pins
 
-__all__ = ["HUGE", "LEAST", "LEAST_FLAT", "Key", "Snapshot", "Types", "inner_entries", "long_ones", "scan", "take_snapshot"]
+__all__ = [
+    "HUGE",
+    "LEAST",
+    "LEAST_FLAT",
+    "Key",
+    "Snapshot",
+    "Types",
+    "inner_entries",
+    "long_ones",
+    "scan",
+    "take_snapshot",
+]
 
 SLICE = 8_000
 """Objects that are looked at before other threads may run."""

@@ -27,6 +27,7 @@ __all__ = [
     "pin_mmap_threshold",
     "read_allocator",
     "trim",
+    "unpin_mmap_threshold",
 ]
 
 # mallinfo2 walks every free chunk: 1 µs on a fresh heap, 150 ms on a badly fragmented one.
@@ -34,7 +35,8 @@ _SLOW_S = 0.005
 MMAP_THRESHOLD = 128 * 1024
 """What glibc itself starts with, bytes; pinned, it no longer rises."""
 
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # malloc.h
+_MOST_MMAP_THRESHOLD = 32 * 1024 * 1024
 _RIVALS = {"mallctl": "jemalloc", "tc_version": "tcmalloc", "mi_version": "mimalloc"}
 _MALLINFO_FIELDS = (
     *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
@@ -153,17 +155,43 @@ def pin_mmap_threshold(threshold_bytes: int) -> bool:
         threshold_bytes: From 0 to 32 MiB; 128 KiB is what glibc starts with.
 
     Returns:
-        True if it took effect. It holds for the rest of the process's life.
+        True if it took effect. It holds until it is set anew; glibc does not raise it by itself any more.
     """
     mallopt = _glibc().mallopt
-    return mallopt is not None and 0 <= threshold_bytes < 2**31 and mallopt(_M_MMAP_THRESHOLD, threshold_bytes) == 1
+    if mallopt is None or not 0 <= threshold_bytes < 2**31 or mallopt(_M_MMAP_THRESHOLD, threshold_bytes) != 1:
+        return False
+    _move_trim_threshold(MMAP_THRESHOLD)
+    return True
+
+
+def unpin_mmap_threshold() -> bool:
+    """Have blocks of up to 32 MiB come from the heap again, and stay there once freed, on glibc.
+
+    As glibc itself would after a block of 32 MiB was freed: it leaves twice as much at the heap's end untrimmed then.
+
+    Returns:
+        True if it took effect.
+    """
+    mallopt = _glibc().mallopt
+    if mallopt is None or mallopt(_M_MMAP_THRESHOLD, _MOST_MMAP_THRESHOLD) != 1:
+        return False
+    _move_trim_threshold(2 * _MOST_MMAP_THRESHOLD)
+    return True
+
+
+def _move_trim_threshold(threshold_bytes: int) -> None:
+    mallopt = _glibc().mallopt
+    if mallopt is not None and not _is_set("MALLOC_TRIM_THRESHOLD_", "trim_threshold"):
+        mallopt(_M_TRIM_THRESHOLD, threshold_bytes)
 
 
 def mmap_threshold_is_set() -> bool:
     """True where whoever started this process chose the threshold, so that it should be left alone."""
-    return "MALLOC_MMAP_THRESHOLD_" in os.environ or "glibc.malloc.mmap_threshold" in os.environ.get(
-        "GLIBC_TUNABLES", ""
-    )
+    return _is_set("MALLOC_MMAP_THRESHOLD_", "mmap_threshold")
+
+
+def _is_set(variable: str, tunable: str) -> bool:
+    return variable in os.environ or f"glibc.malloc.{tunable}" in os.environ.get("GLIBC_TUNABLES", "")
 
 
 def allocator_name() -> str:

@@ -7,10 +7,18 @@ means are `memflow.memory.allocator`'s. Collecting garbage, which goes with an o
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
-from memflow.memory.allocator import MMAP_THRESHOLD, mmap_threshold_is_set, pin_mmap_threshold, trim
+from memflow.memory.allocator import (
+    MMAP_THRESHOLD,
+    mmap_threshold_is_set,
+    pin_mmap_threshold,
+    trim,
+    unpin_mmap_threshold,
+)
+from memflow.memory.pinning import Pinning
 from memflow.memory.readings import MemoryReading
 from memflow.memory.retention import Retention
 from memflow.memory.state import MemoryState
@@ -42,24 +50,41 @@ class Retained:
         state: where readings and the limit are.
         clock: seconds of a monotonic clock.
         may_pin: the readings are this process's own, so that its allocator is the one to set.
+        system_s: processor seconds of this process in the kernel.
     """
 
     def __init__(
-        self, settings: MemoryManagerSettings, state: MemoryState, clock: Callable[[], float], *, may_pin: bool
+        self,
+        settings: MemoryManagerSettings,
+        state: MemoryState,
+        clock: Callable[[], float],
+        *,
+        may_pin: bool,
+        system_s: Callable[[], float] = lambda: os.times().system,
     ) -> None:
         self._settings = settings
         self._state = state
         self._clock = clock
         self._may_pin = may_pin and settings.pin_mmap_threshold
-        self._pin_soon = False
+        self._system_s = system_s
+        self._pin_soon = self._for_good = False
+        self._pinning = Pinning()
         self._retention = Retention()
         self._next_rescue_s = float("-inf")
         self._own_bytes = sys.maxsize
 
     def watch(self, reading: MemoryReading) -> None:
-        """Look at what is kept; pin glibc's mmap threshold, once, when memory is short and it is a good part."""
+        """Look at what is kept; pin glibc's mmap threshold when memory is short and it is a good part.
+
+        Let it go again when that has cost too much.
+        """
         if self._pin_soon and limit_kills(self._state):
             self._pin()
+        if self._may_pin and self._pinning.is_pinned and self._pinning.let_go(self._clock(), self._system_s()):
+            unpin_mmap_threshold()
+            self._retention.forget()
+            if self._settings.debug:
+                _log.debug("mmap threshold let go")
         if reading.utilization_pct < NEAR_PCT or not limit_kills(self._state):
             return
         free = self._state.allocator().native_free_bytes
@@ -69,13 +94,16 @@ class Retained:
         if self._retention.is_large(reading.limit_bytes, reading.time_s):
             self._pin()
 
-    def expect(self) -> None:
+    def expect(self, *, threads: bool = False) -> None:
         """Pin the mmap threshold as soon as the limit is known, not only once freed blocks are seen to be kept.
 
-        Each thread allocates from an arena of its own, and glibc never trims an arena's top: what threads have freed is
-        gone for all others. And where an allocation has failed, there is no time to look on.
+        Where an allocation has failed, there is no time to look on.
+
+        Args:
+            threads: For good: each thread allocates from an arena of its own, and glibc never trims an arena's top, so
+                that what threads have freed is gone for all others.
         """
-        self._pin_soon = True
+        self._pin_soon, self._for_good = True, self._for_good or threads
         if limit_kills(self._state):
             self._pin()
 
@@ -132,8 +160,8 @@ class Retained:
 
     def _pin(self) -> None:
         self._pin_soon = False
-        if self._may_pin:
-            self._may_pin = False
+        if self._may_pin and self._pinning.pin(self._clock(), self._system_s(), for_good=self._for_good):
             pinned = not mmap_threshold_is_set() and pin_mmap_threshold(MMAP_THRESHOLD)
+            self._may_pin = pinned
             if self._settings.debug:
                 _log.debug("mmap threshold %s", "pinned" if pinned else "left as it is")

@@ -149,9 +149,9 @@ class Sampler:
                 now_s=reading.time_s,
             )
 
-    def expect_retention(self) -> None:
+    def expect_retention(self, *, threads: bool = False) -> None:
         """Keep as little of what is freed as can be, from now on; see `Retained.expect`."""
-        self._retained.expect()
+        self._retained.expect(threads=threads)
 
     def plug_holes(self) -> None:
         """Leave one item that is about to run alone all the room there is; `unplug_holes` once it has ended."""

@@ -122,7 +122,7 @@ class Assembly:
         executor = LoopExecutor() if is_async(fn) else ThreadExecutor(abandon=settings.item_timeout_s is not None)
         sampler = self._bundle.sampler
         if executor.in_threads:
-            sampler.expect_retention()
+            sampler.expect_retention(threads=True)
 
         def threads_in_flight() -> int:
             sampler.expect_threads(sizer.concurrency)

@@ -17,6 +17,7 @@ from memflow.memory.allocator import (
     pin_mmap_threshold,
     read_allocator,
     trim,
+    unpin_mmap_threshold,
 )
 from tests.memory.scripts import run_python
 
@@ -90,6 +91,30 @@ def test_a_pinned_threshold_returns_large_blocks_at_once() -> None:
     assert int(run_python(script.format(pin=False))) > 32 * MIB
 
 
+@on_glibc
+def test_a_threshold_that_was_let_go_keeps_blocks_and_pinned_again_returns_them() -> None:
+    script = """
+        from memflow.memory.allocator import pin_mmap_threshold, trim, unpin_mmap_threshold
+        from memflow.memory.procfs import read_process
+        def kept():
+            before = read_process().rss_bytes
+            held = [bytearray(b"x") * (1 << 20) for _ in range(40)]
+            del held
+            return read_process().rss_bytes - before
+        assert pin_mmap_threshold(128 * 1024)
+        first = kept()
+        assert unpin_mmap_threshold()
+        second = kept()
+        assert pin_mmap_threshold(128 * 1024)
+        trim()
+        print(first, second, kept())
+    """
+    first, second, third = map(int, run_python(script).split())
+    assert first < 8 * MIB
+    assert second > 32 * MIB
+    assert third < 8 * MIB
+
+
 @pytest.mark.parametrize("size", [-1, 2**31, 2**40])
 def test_a_threshold_out_of_range_is_refused(size: int) -> None:
     assert pin_mmap_threshold(size) is False
@@ -122,6 +147,7 @@ def test_other_c_libraries_are_guarded(name: str, fresh: None, monkeypatch: pyte
     assert read_allocator().blocks > 0
     assert trim() is False
     assert pin_mmap_threshold(128 * 1024) is False
+    assert unpin_mmap_threshold() is False
     assert name in allocator_name()
     assert allocator_notes() == (f"{name} does not tell what its heap holds; only RSS does",)
 

@@ -20,7 +20,8 @@ class Heap:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, live: int = 100, free: int = 0, known: bool = True) -> None:
         self.live, self.free, self.known = live, free, known
         self.trims: list[float] = []
-        self.pins = 0
+        self.pins = self.unpins = 0
+        self.system_s = 0.0
         self.now_s = 0.0
         self.trim_s = 0.0
         self.state = MemoryState()
@@ -29,6 +30,7 @@ class Heap:
         monkeypatch.setattr(retained, "trim", self.trim)
         monkeypatch.setattr(retained, "mmap_threshold_is_set", lambda: False)
         monkeypatch.setattr(retained, "pin_mmap_threshold", self.pin)
+        monkeypatch.setattr(retained, "unpin_mmap_threshold", self.unpin)
 
     def read(self) -> AllocatorReading:
         if not self.known:
@@ -44,8 +46,18 @@ class Heap:
         self.pins += 1
         return True
 
+    def unpin(self) -> bool:
+        self.unpins += 1
+        return True
+
     def of(self, *, may_pin: bool = True, **settings: bool) -> Retained:
-        return Retained(MemoryManagerSettings(**settings), self.state, lambda: self.now_s, may_pin=may_pin)
+        return Retained(
+            MemoryManagerSettings(**settings),
+            self.state,
+            lambda: self.now_s,
+            may_pin=may_pin,
+            system_s=lambda: self.system_s,
+        )
 
     def reading(self, rss: int, in_use: int | None = None) -> MemoryReading:
         used = (rss if in_use is None else in_use) * MIB
@@ -138,3 +150,29 @@ def test_trimming_makes_room_for_what_is_large_where_about_as_much_is_free(monke
     assert of.would_make_room(80 * MIB)
     assert not of.would_make_room(90 * MIB)
     assert not of.would_make_room(40 * MIB)  # not large
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_costs_too_much_is_let_go_but_for_threads(monkeypatch, threads: bool) -> None:
+    heap = Heap(monkeypatch)
+    of = heap.of()
+    of.expect(threads=threads)
+    assert heap.pins == 1
+    for _ in range(10):
+        heap.now_s += 0.5
+        heap.system_s += 0.4
+        of.watch(heap.reading(300, 600))
+    assert heap.unpins == (not threads)
+    assert heap.pins == 1
+    of.expect()
+    assert heap.pins == 1 + (not threads)
+
+
+def test_what_was_never_pinned_is_never_let_go(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    monkeypatch.setattr(retained, "mmap_threshold_is_set", lambda: True)
+    of = heap.of()
+    of.expect()
+    heap.now_s, heap.system_s = 10.0, 10.0
+    of.watch(heap.reading(300, 600))
+    assert (heap.pins, heap.unpins) == (0, 0)
