@@ -34,6 +34,7 @@ from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
 from memflow.analysis.relief import Relief
 from memflow.analysis.trend import Series
 from memflow.analysis.trials import TrimOutcome, with_outcome
+from memflow.analysis.whose import Whose
 from memflow.cli import main
 from memflow.cli.usage import OptionParser, UsageError
 from memflow.memory.readings import MemoryReading
@@ -213,7 +214,12 @@ def growth_finding() -> Finding:
     live = {name: Series(axis, axis, [1.0] * len(rows), [step * n for n in rows]) for name, step in steps.items()}
     found = growth(GrowthWindow(live, live["native_bytes"], headroom_bytes=1e9), Thresholds())
     assert found is not None
-    return found
+    whose = Whose()  # of the first of two operations, which works while the other rests
+    for n in rows:
+        whose.work.add(float(n), {"first": n, "second": max(0, n - len(rows) // 2)}, {})
+    whose.look(live, found.evidence)
+    assert whose.operation == "first"
+    return dataclasses.replace(found, evidence=whose.evidence(found.evidence))
 
 
 def stall_finding() -> Finding:

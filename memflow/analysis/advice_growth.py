@@ -6,11 +6,12 @@ or the results that `process` collects for its caller, look the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 from memflow.analysis.advice_trials import advise_collected, advise_trimmed, describe_trimmed
+from memflow.analysis.attribution import LIKELIER, Attribution
 from memflow.analysis.detectors import Finding, IssueKind, Thresholds
 from memflow.analysis.growth import COUNTS
 from memflow.analysis.others import FORECAST_MINUTES
@@ -22,6 +23,7 @@ from memflow.units import format_bytes
 __all__ = ["Situation", "advise_growth", "advise_retained", "describe_growth", "why_growth_resolved"]
 
 _NAMES = {"descriptors": "open descriptors", "threads": "threads", "tasks": "asyncio tasks"}
+_MOST_NAMES = 3
 _VERDICTS = {
     IssueKind.SUSPECTED_LEAK: "a suspected leak, unless it is a cache that still fills or results that are kept",
     IssueKind.LEAK: "a leak: it has gone on ten times as long as it took to suspect one",
@@ -50,6 +52,10 @@ class Situation:
     """Who seems to hold what grows."""
     trim: TrimOutcome | None = None
     """What trimming gave back, where it was tried for an issue that is open."""
+    whose: Attribution | None = None
+    """Whose growth it seems to be, and how sure that is."""
+    candidates: tuple[str, ...] = ()
+    """Operations of which any may be the cause, where none is named."""
 
 
 def describe_growth(finding: Finding, situation: Situation) -> str:
@@ -83,7 +89,7 @@ def _describe_live(finding: Finding, situation: Situation) -> str:
     whose = f" of {situation.operation}" if situation.operation else ""
     seen = f"{evidence['seen_s']:.0f} s"
     if "growth_bytes_per_item" in evidence:
-        seen += f" and {evidence['seen_items']:,.0f} items"
+        seen += f" and {evidence.get('operation_items', evidence['seen_items']):,.0f} items"
     what = []
     if "blocks_per_min" in evidence or "native_bytes_per_min" in evidence:
         each = ""
@@ -96,7 +102,28 @@ def _describe_live(finding: Finding, situation: Situation) -> str:
         if f"{name}_per_min" in evidence
     )
     first = f"; first suspect: {situation.suspects[0]}" if situation.suspects else ""
-    return f"{' and '.join(what)} over {seen} and does not slow down: {_VERDICTS[finding.kind]}{first}"
+    grown = f"{' and '.join(what)}{_where(situation)} over {seen}"
+    return f"{grown} and does not slow down: {_VERDICTS[finding.kind]}{first}"
+
+
+def _where(situation: Situation) -> str:
+    """Say in whose work it is where several operations ran, and how sure that is."""
+    found = situation.whose
+    if found is None or found.is_alone:
+        return ""
+    if situation.operation is not None:
+        return f" in operation {situation.operation} (sure: {found.sureness:.2f})"
+    names = _listed(found.candidates)
+    if found.sureness < LIKELIER:
+        return f" in one of {names} (nobody can tell which)"
+    likeliest = "others" if found.operation is None else found.operation
+    return f" in one of {names} (likeliest {likeliest}: {found.sureness:.2f})"
+
+
+def _listed(names: Sequence[str | None]) -> str:
+    told = [name for name in names if name is not None][:_MOST_NAMES]
+    more = "others" if len(told) < len(names) else ""
+    return ", ".join([*told, *([more] if more else [])])
 
 
 def advise_growth(finding: Finding, situation: Situation) -> Iterator[str]:
@@ -125,6 +152,11 @@ def _advise_live(finding: Finding, situation: Situation) -> Iterator[str]:
     if finding.kind is IssueKind.RESULTS_PILING_UP:
         yield "stream() hands each result on and keeps none"
         return
+    if len(situation.candidates) > 1:
+        yield (
+            f"to tell which of {_listed(situation.candidates)} it is, run them one at a time for a while, or at rates "
+            "that vary apart from each other"
+        )
     if situation.suspects:
         yield from (f"look at {suspect}" for suspect in situation.suspects[:3])
     else:

@@ -233,7 +233,7 @@ class HeapAnalyzer:
     def _apply(self, change: Change, window: MemoryWindow) -> None:
         if isinstance(change, Finding):
             found = self._tried.look(change, window)
-            operation = self._operation(found.kind, window)
+            operation = self._operation(found.kind)
             grows = found.kind in GROWTH_KINDS
             if grows:
                 self._grown = found
@@ -243,6 +243,7 @@ class HeapAnalyzer:
                 now_s=window.reading.time_s,
                 words=lambda whose: self._words(found, whose, window.reading),
                 suspects=self._growth.suspects if grows else (),
+                candidates=self._growth.whose.candidates if grows else (),
             )
         else:
             issue = self._lives.get(change)
@@ -280,17 +281,16 @@ class HeapAnalyzer:
             first = not issue.suspects or found.kind is not issue.kind
             self._lives.found(
                 found,
-                operation=issue.operation,
+                operation=self._operation(found.kind),
                 now_s=self._now_s,
                 words=lambda whose: self._words(found, whose, window.reading),
                 at_once=first,
                 suspects=self._growth.suspects,
+                candidates=self._growth.whose.candidates,
             )
 
-    def _operation(self, kind: IssueKind, window: MemoryWindow) -> str | None:
-        if kind in GROWTH_KINDS:
-            return self._growth.operation(window.items_done)
-        return self._sole_operation()
+    def _operation(self, kind: IssueKind) -> str | None:
+        return self._growth.whose.operation if kind in GROWTH_KINDS else self._sole_operation()
 
     def _sole_operation(self) -> str | None:
         loads = self._window.loads if self._window is not None else {}
@@ -310,6 +310,8 @@ class HeapAnalyzer:
             gc_enabled=gc.isenabled(),
             suspects=self._growth.suspects,
             trim=self._tried.trim,
+            whose=self._growth.whose.found,
+            candidates=self._growth.whose.candidates,
         )
 
     def _publish(self, event: IssueEvent) -> None:

@@ -21,6 +21,7 @@ from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
 from memflow.analysis.suspect import Suspect
 from memflow.analysis.trend import History
 from memflow.analysis.watch import Change
+from memflow.analysis.whose import Whose
 from memflow.memory.readings import AllocatorReading, MemoryReading, MemoryWindow
 from memflow.memory.signals import ProcessSignals, read_signals
 
@@ -40,8 +41,6 @@ TIME_SHARES = (0.006, 0.004)
 """Shares of the time that sampling, and looking at growth, may take."""
 WARY_TIME_SHARES = (0.025, 0.025)
 """The same while something has begun to grow."""
-RECENT_SAMPLES = 60
-"""Samples after which it is seen anew which operations are at work."""
 CONFIRMED = 10.0
 """How many times the span over which growth was first seen it must have gone on to be more than a suspicion."""
 LEAST_BUFFER_SHARE = 0.3
@@ -86,6 +85,8 @@ class GrowthWatch:
         self.next_sample_s = float("-inf")
         self.allocator: AllocatorReading | None = None
         """What the allocators said at the last sample."""
+        self.whose = Whose()
+        """Whose growth it is, as far as can be told."""
         self.agreeing = 0
         """Looks in a row that found growth which is not open yet."""
         self._agreeing_samples = 0
@@ -106,13 +107,10 @@ class GrowthWatch:
         self._over = 0
         self._beside: dict[IssueKind, _Looks] = {}
         self._unseen = 0
-        self._samples = 0
         self._last_items = -1
         self._last_drained = False
         self._next_drained_s = float("-inf")
         self._last_s = float("-inf")
-        self._items_before: Mapping[str, int] = {}
-        self._items_recent: Mapping[str, int] = {}
 
     def sample(self, window: MemoryWindow) -> list[Change]:
         """Take a sample if a batch has ended since the last one, and look for growth if enough have been taken."""
@@ -171,9 +169,7 @@ class GrowthWatch:
                 history.clear()
         self._rss.add(items, reading.time_s, load, reading.rss_bytes)
         self._others.add(items, reading.time_s, 0.0, max(0, reading.in_use_bytes - reading.rss_bytes))
-        if self._samples % RECENT_SAMPLES == 0:
-            self._items_before, self._items_recent = self._items_recent, window.items_done
-        self._samples += 1
+        self.whose.work.add(reading.time_s, window.items_done, {} if window.drained else window.loads)
         self._unseen += 1
 
     def window(self, reading: MemoryReading) -> GrowthWindow:
@@ -207,7 +203,7 @@ class GrowthWatch:
         self._first_span = (max(1.0, finding.evidence["seen_items"]), finding.evidence["seen_s"])
         self._opened_at = (float(items), window.rss.times_s[-1])
         self._verdict = IssueKind.SUSPECTED_LEAK
-        return self.judged(finding)
+        return self._found(finding, window)
 
     def _look_again(self, window: GrowthWindow, items: int) -> Change | None:
         finding = still_growing(window, self.thresholds)
@@ -221,10 +217,17 @@ class GrowthWatch:
             went_on = (items - self._opened_at[0], window.rss.times_s[-1] - self._opened_at[1])
             if all(lasted >= CONFIRMED * first for lasted, first in zip(went_on, self._first_span, strict=True)):
                 self._verdict = IssueKind.LEAK
-            return self.judged(finding)
+            return self._found(finding, window)
         over, self._verdict = self._verdict, None
         self.inquiry.forget()
+        self.whose.forget()
         return over
+
+    def _found(self, finding: Finding, window: GrowthWindow) -> Finding:
+        """Take growth in that is open, see whose it is, and return it with its verdict."""
+        self._evidence = finding.evidence  # as seen: what is told of one operation must not bend the verdict
+        self.whose.look(window.live, finding.evidence)
+        return self.judged(replace(finding, evidence=self.whose.evidence(finding.evidence)))
 
     @property
     def suspects(self) -> tuple[Suspect, ...]:
@@ -265,7 +268,6 @@ class GrowthWatch:
 
     def judged(self, finding: Finding) -> Finding:
         """Return growth with its verdict, from what has been found by now."""
-        self._evidence = finding.evidence
         evidence = dict(finding.evidence)
         collected = self.inquiry.collected
         if collected is not None:
@@ -302,11 +304,6 @@ class GrowthWatch:
         looks.is_open = False
         return kind
 
-    def operation(self, items_done: Mapping[str, int]) -> str | None:
-        """Return the only operation that finished items lately; None for several, any of which may be the cause."""
-        busy = [name for name, done in items_done.items() if done > self._items_before.get(name, 0)]
-        return busy[0] if len(busy) == 1 else None
-
     @property
     def samples(self) -> int:
         """Samples that are kept (rows)."""
@@ -319,11 +316,13 @@ class GrowthWatch:
     @property
     def room_bytes(self) -> int:
         """What the histories take; the same for every length of run."""
-        return sum(history.room_bytes for history in (*self._live.values(), self._rss, self._others))
+        samples = sum(history.room_bytes for history in (*self._live.values(), self._rss, self._others))
+        return samples + self.whose.work.room_bytes
 
     def clock_went_back(self) -> None:
         """Forget every sample: their times are worth nothing now."""
         for history in (*self._live.values(), self._rss, self._others):
             history.clear()
+        self.whose.work.clear()
         self.next_sample_s = self._next_drained_s = self._last_s = self._next_look_s = float("-inf")
         self._unseen = self.agreeing = self._agreeing_samples = 0

@@ -39,7 +39,7 @@ class MemoryIssue:
     severity: Severity
     """How soon somebody should look."""
     operation: str | None
-    """Whose it is; None where several operations ran, or none."""
+    """Whose it is; None where several operations ran and it cannot be told apart, or none ran."""
     message: str
     """One sentence, with numbers."""
     evidence: Mapping[str, float] = field(hash=False)
@@ -52,6 +52,8 @@ class MemoryIssue:
     """When it was last told, in seconds of the same clock."""
     suspects: tuple[Suspect, ...] = ()
     """Who seems to hold what grows, the gravest first; empty where nobody was found, or nobody has looked yet."""
+    candidates: tuple[str, ...] = ()
+    """Operations of which any may be the cause of growth, the likeliest first; empty where one is named."""
 
     def __str__(self) -> str:
         return f"{self.severity.name} {self.id}: {self.message}"
@@ -70,7 +72,10 @@ class IssueOpened:
 
 @dataclass(frozen=True, slots=True)
 class IssueUpdated:
-    """An open issue has new numbers; at most once in `update_interval_s`, or at once when its severity rose."""
+    """An open issue has new numbers: at most once in `update_interval_s`.
+
+    Or at once when its severity rose, its verdict changed, or it became known, or doubtful, whose it is.
+    """
 
     issue: MemoryIssue
     """The issue with its present numbers."""

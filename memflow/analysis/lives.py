@@ -56,28 +56,33 @@ class IssueLives:
         words: Callable[[str | None], Words],
         at_once: bool = False,
         suspects: tuple[Suspect, ...] = (),
+        candidates: tuple[str, ...] = (),
     ) -> None:
         """Open an issue for a finding, or update the open one when that is due.
 
         Args:
             finding: what was found.
-            operation: whose it is; an open issue keeps its own.
+            operation: whose it is. An open issue keeps its own, but growth that goes on may turn out to be another's:
+                then it is told at once, and keeps its id.
             now_s: the time, in seconds of the readings' clock.
             words: puts the finding into words for an operation; called only when something is told.
             at_once: an update is due, whenever the last one was; so it is where the verdict has changed.
             suspects: who seems to hold what grows.
+            candidates: operations of which any may be the cause, where none is named.
         """
         issue = self._open.get(_family(finding.kind))
         if issue is None:
             stem = "-".join([finding.kind, *([_slug(operation)] if operation else [])])
             self._numbers[stem] += 1
             opened = make_issue(finding, f"{stem}-{self._numbers[stem]}", operation, now_s, words(operation))
-            self._tell(IssueOpened(replace(opened, suspects=suspects)))
+            self._tell(IssueOpened(replace(opened, suspects=suspects, candidates=candidates)))
             return
-        changed = at_once or finding.severity > issue.severity or finding.kind is not issue.kind
-        if changed or now_s - issue.updated_at_s >= self._update_interval_s:
-            updated = make_issue(finding, issue.id, issue.operation, now_s, words(issue.operation))
-            self._tell(IssueUpdated(replace(updated, opened_at_s=issue.opened_at_s, suspects=suspects)))
+        whose = operation if finding.kind in GROWTH_KINDS else issue.operation
+        news = finding.severity > issue.severity or finding.kind is not issue.kind or whose != issue.operation
+        if at_once or news or now_s - issue.updated_at_s >= self._update_interval_s:
+            updated = make_issue(finding, issue.id, whose, now_s, words(whose))
+            updated = replace(updated, opened_at_s=issue.opened_at_s, suspects=suspects, candidates=candidates)
+            self._tell(IssueUpdated(updated))
 
     def _tell(self, event: IssueOpened | IssueUpdated) -> None:
         self._open[_family(event.issue.kind)] = event.issue

@@ -168,6 +168,7 @@ def summary_data(summary: RunSummary) -> dict[str, Any]:
             "kind": issue.kind.value,
             "severity": issue.severity.name.lower(),
             "operation": issue.operation,
+            "candidates": list(issue.candidates),
             "message": issue.message,
             "evidence": dict(issue.evidence),
             "recommendations": list(issue.recommendations),

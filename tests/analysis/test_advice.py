@@ -3,6 +3,7 @@
 import pytest
 
 from memflow.analysis.advice import Situation, advise, describe, why_resolved
+from memflow.analysis.attribution import Attribution
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds, UseWindow, high_utilization, near_limit
 from memflow.memory.readings import AllocatorReading
 
@@ -39,6 +40,36 @@ def test_growth_is_called_a_suspicion_with_its_rate():
         "live memory has grown by 12.0 MB/min (4 KiB an item of embed) over 61 s and 12,000 items and does not slow "
         "down: a suspected leak, unless it is a cache that still fills or results that are kept"
     )
+
+
+def whose(*candidates, operation="embed", sureness=0.97, is_alone=False):
+    return Attribution(operation, sureness, 0.9, 6_000.0, candidates, is_alone=is_alone)
+
+
+def test_beside_other_operations_it_is_told_how_sure_it_is_whose_growth_it_is():
+    words = describe(growth(operation_items=6_000.0), situation(whose=whose("embed", "parse")))
+    assert words.startswith(
+        "live memory has grown by 12.0 MB/min (4 KiB an item of embed) in operation embed (sure: 0.97) over 61 s and "
+        "6,000 items and does not slow down"
+    )
+    assert "sure:" not in describe(growth(), situation(whose=whose("embed", is_alone=True)))
+
+
+@pytest.mark.parametrize(
+    ("candidates", "sureness", "operation", "words"),
+    [
+        (("a", "b"), 0.5, "a", " in one of a, b (nobody can tell which) over"),
+        (("a", "b"), 0.87, "a", " in one of a, b (likeliest a: 0.87) over"),
+        ((None, "a"), 0.87, None, " in one of a, others (likeliest others: 0.87) over"),
+        (("a", "b", "c", "d", "e"), 0.3, "a", " in one of a, b, c, others (nobody can tell which) over"),
+    ],
+)
+def test_who_is_not_sure_is_named_as_one_of_several(candidates, sureness, operation, words):
+    found = whose(*candidates, operation=operation, sureness=sureness)
+    names = tuple(name for name in candidates if name)
+    situated = situation(None, whose=found, candidates=names)
+    assert words in describe(growth(), situated)
+    assert any("run them one at a time" in each for each in advise(growth(), situated)) is (len(names) > 1)
 
 
 def test_growth_along_time_names_no_item():

@@ -272,17 +272,78 @@ def test_severity_rises_as_the_limit_comes_near_and_is_told_at_once():
     ]
 
 
-def test_with_two_operations_alike_nobody_is_blamed():
-    run = Run()
-    for k in range(200):
-        run.blocks += 300
-        run.rss += 30_000
+def work_beside(run, steps, leaks, rates):
+    """Let operations run beside each other: `rates` are items a step, of which `leaks` gain so many blocks each."""
+    done = dict(getattr(run, "done", {}))
+    for k in range(steps):
+        for name, rate in rates.items():
+            items = rate(k)
+            done[name] = done.get(name, 0) + items
+            run.blocks += leaks.get(name, 0) * items
+            run.rss += 100 * leaks.get(name, 0) * items
         run.now_s += 0.1
         reading = MemoryReading(run.now_s, run.rss, run.rss, run.rss, LIMIT)
-        window = MemoryWindow(run.rss, reading, {"a": 1.0, "b": 1.0}, {"a": 10 * k, "b": 10 * k}, False)
+        window = MemoryWindow(run.rss, reading, dict.fromkeys(rates, 1.0), dict(done), False)
         run.state.accept(window, PressureLevel.NORMAL)
+    run.done = done
+
+
+def test_with_two_operations_alike_nobody_is_blamed():
+    run = Run()
+    work_beside(run, 200, {"a": 30}, {"a": lambda k: 10, "b": lambda k: 10})
     assert {name for _, name in run.told()} == {"suspected_leak-1"}
-    assert run.events[0].issue.operation is None
+    issue = run.events[0].issue
+    assert issue.operation is None
+    assert set(issue.candidates) == {"a", "b"}
+    assert issue.evidence["operation_sureness"] < 0.6
+    assert "in one of a, b (nobody can tell which)" in issue.message
+    assert any("to tell which of a, b it is, run them one at a time" in each for each in issue.recommendations)
+
+
+def test_of_two_operations_with_rates_of_their_own_the_one_that_leaks_is_named():
+    run = Run()
+    work_beside(run, 200, {"leaky": 8}, {"leaky": lambda k: 20 + 15 * (k // 10 % 2), "clean": lambda k: 5 + k % 40})
+    issue = run.events[0].issue
+    evidence = issue.evidence
+    assert (issue.id, issue.operation, issue.candidates) == ("suspected_leak-leaky-1", "leaky", ())
+    assert evidence["operation_sureness"] >= 0.95
+    assert evidence["growth_bytes_per_item"] == pytest.approx(800, rel=0.2)
+    assert evidence["blocks_per_item"] == pytest.approx(8, rel=0.2)
+    assert evidence["growth_mb_per_hour"] == pytest.approx(60 * evidence["growth_mb_per_min"], rel=0.2)
+    assert evidence["operation_items"] < 0.65 * evidence["seen_items"]
+    assert f"an item of leaky) in operation leaky (sure: {evidence['operation_sureness']:.2f}) over" in issue.message
+
+
+def test_who_it_is_may_become_known_later_and_it_stays_one_issue():
+    run = Run(update_interval_s=10_000)
+    work_beside(run, 150, {"a": 10}, {"a": lambda k: 30, "b": lambda k: 30})
+    work_beside(run, 150, {"a": 10}, {"a": lambda k: 30 if k % 30 < 15 else 10, "b": lambda k: 30})
+    first, *others = (event.issue for event in run.events if event.issue.kind in GROWTH_KINDS)
+    assert (first.operation, set(first.candidates)) == (None, {"a", "b"})
+    assert [(each.operation, each.candidates) for each in others] == [("a", ())]
+    assert {name for _, name in run.told()} == {"suspected_leak-1"}
+    assert run.analyzer.open_issues[0].operation == "a"
+
+
+def test_growth_of_the_only_operation_is_its_own_for_certain():
+    run = Run()
+    run.grow(150, lambda k: 200 * k)
+    issue = run.events[0].issue
+    assert issue.operation == "embed"
+    assert (issue.evidence["operation_sureness"], issue.evidence["operation_share"]) == (1.0, 1.0)
+    assert "operation_items" not in issue.evidence
+    assert "sure" not in issue.message
+
+
+def test_suspects_that_come_later_change_no_number_of_whose_it_is():
+    run = Run(update_interval_s=0.001)
+    work_beside(run, 200, {"leaky": 8}, {"leaky": lambda k: 20 + 15 * (k // 10 % 2), "clean": lambda k: 5 + k % 40})
+    before = run.analyzer.open_issues[0]
+    run.analyzer._now_s = run.now_s + 1
+    run.analyzer._suspects_came()
+    after = run.analyzer.open_issues[0]
+    assert after.updated_at_s > before.updated_at_s
+    assert after.evidence == before.evidence
 
 
 # ---- use ------------------------------------------------------------------------------------------------------

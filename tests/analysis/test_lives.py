@@ -49,10 +49,25 @@ def test_updates_are_rate_limited_unless_the_severity_rises():
 
 def test_an_open_issue_keeps_its_id_and_operation():
     told = Told()
-    told.found(0)
-    told.found(20, operation="other")
-    assert told.events[1].issue.id == "suspected_leak-embed-1"
+    told.found(0, kind=IssueKind.NEAR_LIMIT)
+    told.found(20, kind=IssueKind.NEAR_LIMIT, operation="other")
+    assert told.events[1].issue.id == "near_limit-embed-1"
     assert told.events[1].issue.operation == "embed"
+
+
+def test_growth_that_turns_out_to_be_anothers_is_told_at_once_and_stays_one_issue():
+    told = Told(update_interval_s=1_000)
+    for now_s, operation in enumerate([None, "embed", "embed", None, "parse"]):
+        told.found(now_s, operation=operation)
+    assert [(type(event), event.issue.operation, event.issue.updated_at_s) for event in told.events] == [
+        (IssueOpened, None, 0),
+        (IssueUpdated, "embed", 1),
+        (IssueUpdated, None, 3),
+        (IssueUpdated, "parse", 4),
+    ]
+    assert {event.issue.id for event in told.events} == {"suspected_leak-1"}
+    assert [event.issue.message for event in told.events] == ["of None", "of embed", "of None", "of parse"]
+    assert len(told.lives.open_issues()) == 1
 
 
 def test_resolving_tells_the_last_state_and_a_return_gets_the_next_number():

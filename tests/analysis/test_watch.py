@@ -1,7 +1,9 @@
 """What is kept between two looks."""
 
+import random
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,13 +94,20 @@ def test_what_is_in_flight_counts_as_none_once_it_is_drained():
     assert list(watch.window(reading(2, 1)).rss.in_flight) == [7.0, 0.0]
 
 
-def test_the_operation_is_the_only_one_that_finished_items_lately():
-    watch = watch_of()
-    assert watch.operation({}) is None
-    for k in range(100):
-        watch.sample(window(float(k), {"before": min(k, 30), "now": max(0, k - 30)}))
-    assert watch.operation({"before": 30, "now": 70}) is None
-    for k in range(100, 200):
-        watch.sample(window(float(k), {"before": 30, "now": k - 30}))
-    assert watch.operation({"before": 30, "now": 170}) == "now"
-    assert watch.operation({"before": 30, "now": 170, "new": 1}) is None
+@pytest.mark.parametrize("seed", range(5))
+def test_whose_growth_is_changes_nothing_of_when_it_is_found(seed):
+    """The same run, once with one operation and once with several, opens and ends at the same samples."""
+
+    def changes(names):
+        rng, done, blocks, told = random.Random(seed), dict.fromkeys(names, 0), 100_000, []
+        watch = watch_of(lambda: blocks)
+        for k in range(400):
+            items = rng.randrange(500)
+            done[names[k % len(names)]] += items
+            blocks += 10 * items if k < 200 else 0
+            told.append([getattr(each, "kind", each) for each in watch.sample(window(float(k), dict(done)))])
+        return told
+
+    alone = changes(["one"])
+    assert any(IssueKind.SUSPECTED_LEAK in each for each in alone)
+    assert alone == changes(["a", "b", "c"]) == changes([f"o{n}" for n in range(20)])

@@ -101,6 +101,7 @@ def test_the_data_is_plain_and_has_everything() -> None:
             "kind": issue().kind.value,
             "severity": "warning",
             "operation": "embed",
+            "candidates": [],
             "message": "live memory has grown by 25 MB/min",
             "evidence": {"growth_mb_per_min": 25.0},
             "recommendations": ["look at what embed keeps"],
