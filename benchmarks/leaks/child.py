@@ -19,7 +19,7 @@ from benchmarks.leaks.score import TOP
 from benchmarks.leaks.sets import ALL
 from memflow import BatchProcessor, BatchProcessorSettings, HeapAnalyzerSettings, MemflowSettings
 
-__all__ = ["main", "run"]
+__all__ = ["main", "paced", "run"]
 
 _ITEM_S = 0.002
 _PROCESS_NAME = "corpus"  # a program's own name would be found in every message, and taken for the culprit's
@@ -52,7 +52,7 @@ class _Clock:
 async def run(spec: dict[str, Any]) -> dict[str, Any]:
     """Run one program, and return what was told of it."""
     program, seed, batches = ALL[spec["program"]], int(spec["seed"]), int(spec["batches"])
-    item = _paced(program.make(Random(f"{program.name} {seed}"), batches * ITEMS_OF_A_BATCH), spec["pace_s"])
+    item = paced(program.make(Random(f"{program.name} {seed}"), batches * ITEMS_OF_A_BATCH), spec["pace_s"])
     settings = MemflowSettings(
         batch_processor=BatchProcessorSettings(process_name=_PROCESS_NAME),
         heap_analyzer=HeapAnalyzerSettings(leak_threshold_rate=0.1, update_interval_s=0.5),
@@ -85,7 +85,9 @@ async def run(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _paced(item: Item, pace_s: float) -> Item:
+def paced(item: Item, pace_s: float) -> Item:
+    """Have an item take its time after its work, or only let others have theirs where the run has no pace."""
+
     async def work(number: int) -> object:
         result = await item(number)
         await asyncio.sleep(_ITEM_S if pace_s else 0)
