@@ -45,6 +45,7 @@ PAIRS = (
 )
 """Which leaks, and which is clean."""
 _LEAKY, _CLEAN = "first", "second"
+_WAYS = ("apart", "in step")
 _MOST_ITEMS = 50
 _PACE_S = 0.1
 _HEADS = ("leaking, clean", "way", "alarms", "right", "wrong", "unsure", "ever wrong", "named after, s", "sureness")
@@ -87,8 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; 1 where a run failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.leaks.pairs", description=__doc__)
     parser.add_argument("--seeds", type=int, default=2, help="runs of each pair and way (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of a run (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of a run (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=len(PAIRS), help="the first so many (default: all)")
+    parser.add_argument("--way", choices=_WAYS, help="in which rates go (default: both)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: %(default)s)")
     asked = parser.parse_args(arguments)
     print(describe_machine())
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     specs = [
         {"leaky": leaky, "clean": clean, "way": way, "seed": seed, "seconds": asked.seconds}
         for leaky, clean in PAIRS[: asked.pairs]
-        for way in ("apart", "in step")
+        for way in ([asked.way] if asked.way else _WAYS)
         for seed in range(1, asked.seeds + 1)
     ]
     with ThreadPoolExecutor(asked.jobs) as threads:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import accumulate, combinations, pairwise
 from math import exp, log, prod
 
 from memflow.analysis.trend import Series, floors, take_rows
@@ -112,9 +112,18 @@ def _pool(judged: Sequence[Mapping[str | None, _Part]], items: Mapping[str | Non
 
 
 def _points(series: Series) -> Series:
-    """Floors without the warm-up: few enough to be quick, many enough to tell rates that vary apart."""
+    """Floors without the warm-up and without peaks: few enough to be quick, many enough to tell rates apart.
+
+    What is kept is never more than what any later sample shows. Of the floors that lie above some later one, the half
+    that lies the farthest above shows what came and went.
+    """
     lows = floors(series, max(2, len(series) // POINTS))
-    return take_rows(lows, range(len(lows) // 4, len(lows)))
+    lows = take_rows(lows, range(len(lows) // 4, len(lows)))
+    later = [*accumulate(reversed(lows.values), min)][::-1]
+    above = [value - least for value, least in zip(lows.values, later, strict=True)]
+    passing = sorted(each for each in above if each > 0)
+    most = passing[len(passing) // 2] if passing else 0.0
+    return take_rows(lows, [row for row, each in enumerate(above) if each <= most])
 
 
 def _judge(points: Series, works: Sequence[Work]) -> dict[str | None, _Part]:

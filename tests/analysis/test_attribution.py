@@ -96,6 +96,24 @@ def test_noise_makes_unsure_and_seldom_wrong(hard):
     assert named.count("clean") <= max(1, len(named) // 20)
 
 
+def test_peaks_that_pass_hide_nobody():
+    """What comes and goes now and then is far more than what is kept meanwhile."""
+    named = []
+    for seed in range(40):
+        rng, work, history = random.Random(seed), WorkHistory(), History()
+        rates, done, kept = two(rng), {"leaky": 0, "clean": 0}, 0
+        for k in range(400):
+            done = {name: done[name] + int(rate(k)) for name, rate in rates.items()}
+            kept = 4 * done["leaky"]
+            peaks = sum(rng.expovariate(1 / 2_000) for _ in range(rng.choice([0, 0, 1, 2, 4])))
+            history.add(sum(done.values()), k / 10, 0.0, 100_000 + kept + peaks)
+            work.add(k / 10, done, {})
+        found = attribute({"blocks": history.series()}, work.at)
+        named.append(found.operation if found.sureness >= SURE else None)
+    assert named.count("leaky") >= 33
+    assert named.count("clean") <= 1
+
+
 def test_whoever_is_named_has_more_than_half_of_it():
     """One of twenty at most may have less, whatever rates, noise and proportion are; sureness may be too modest."""
     named, right, doubtful = 0, 0, []
