@@ -102,7 +102,7 @@ def test_peaks_that_pass_hide_nobody():
     for seed in range(40):
         rng, work, history = random.Random(seed), WorkHistory(), History()
         rates, done, kept = two(rng), {"leaky": 0, "clean": 0}, 0
-        for k in range(400):
+        for k in range(150):
             done = {name: done[name] + int(rate(k)) for name, rate in rates.items()}
             kept = 4 * done["leaky"]
             peaks = sum(rng.expovariate(1 / 2_000) for _ in range(rng.choice([0, 0, 1, 2, 4])))
@@ -110,7 +110,7 @@ def test_peaks_that_pass_hide_nobody():
             work.add(k / 10, done, {})
         found = attribute({"blocks": history.series()}, work.at)
         named.append(found.operation if found.sureness >= SURE else None)
-    assert named.count("leaky") >= 33
+    assert named.count("leaky") >= 18  # 9, were the peaks looked at
     assert named.count("clean") <= 1
 
 
