@@ -20,12 +20,12 @@ class World:
         self.now_s = self.cpu_s = 0.0
         self.taken, self.told, self.compared, self.waiting, self.held = 0, 0, [], [], False
 
-        def take(*, budget_s):
+        def take(*, budget_s, pins):
             self.taken += 1
             self.cpu_s += cost_s
             return f"snapshot {self.taken}"
 
-        def find(before, after, *, items, budget_s):
+        def find(before, after, *, items, budget_s, pins):
             self.compared.append((before, after, items))
             return (suspect(f"suspect {len(self.compared)}"), suspect("old acquaintance"))
 
