@@ -56,6 +56,8 @@ MIN_GAIN: Mapping[str, float] = {
 """What a signal must have gained over the window, in its own unit; less is noise of caches and interning."""
 BYTES_PER_BLOCK, LEAST_BYTES_PER_BLOCK = 64, 16
 """What a block of CPython's allocator is taken to hold where RSS does not show it, and the least it can; in bytes."""
+NO_MB_PER_MIN = 1e-9
+"""Less is no rise: a byte in 16 hours."""
 COUNTS = ("descriptors", "threads", "tasks")
 """Signals whose rise is reported whatever it weighs."""
 MB = 1_000_000
@@ -250,7 +252,8 @@ def _growth_finding(
     # Blocks are counted, not weighed: RSS weighs them, unless what leaks fills up memory that was freed before. The C
     # library's heap is weighed already: what RSS gains beyond it is not live.
     certain = max(resident if blocks > 0 else 0.0, native + LEAST_BYTES_PER_BLOCK * blocks)
-    rate = max(0.0, _mb_per_min(certain if resident > 0 else estimate))
+    rate = _mb_per_min(certain if resident > 0 else estimate)
+    rate = rate if rate >= NO_MB_PER_MIN else 0.0
     counted = any(name in per_s for name in COUNTS)
     if not counted and (rate <= 0 or rate < least_mb_per_min):
         return None
