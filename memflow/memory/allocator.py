@@ -164,10 +164,13 @@ def pin_mmap_threshold(threshold_bytes: int) -> bool:
     return True
 
 
-def unpin_mmap_threshold() -> bool:
-    """Have blocks of up to 32 MiB come from the heap again, and stay there once freed, on glibc.
+def unpin_mmap_threshold(untrimmed_bytes: int) -> bool:
+    """Have blocks of up to 32 MiB come from the heap, and stay there once freed, on glibc.
 
-    As glibc itself would after a block of 32 MiB was freed: it leaves twice as much at the heap's end untrimmed then.
+    As glibc itself has it once a block of 32 MiB was freed.
+
+    Args:
+        untrimmed_bytes: What glibc leaves free at the heap's end; at most 64 MiB, which is what it leaves then.
 
     Returns:
         True if it took effect.
@@ -175,7 +178,7 @@ def unpin_mmap_threshold() -> bool:
     mallopt = _glibc().mallopt
     if mallopt is None or mallopt(_M_MMAP_THRESHOLD, _MOST_MMAP_THRESHOLD) != 1:
         return False
-    _move_trim_threshold(2 * _MOST_MMAP_THRESHOLD)
+    _move_trim_threshold(min(untrimmed_bytes, 2 * _MOST_MMAP_THRESHOLD))
     return True
 
 

@@ -33,6 +33,7 @@ NEAR_PCT = 50.0
 
 _KILLING = ("cgroup", "setting")
 _LARGE_SHARE = 0.05
+_UNTRIMMED_SHARE = 1 / 16
 _RESCUE_INTERVAL_S = 0.01
 _RESCUE_REST = 3
 
@@ -81,7 +82,7 @@ class Retained:
         if self._pin_soon and limit_kills(self._state):
             self._pin()
         if self._may_pin and self._pinning.is_pinned and self._pinning.let_go(self._clock(), self._system_s()):
-            unpin_mmap_threshold()
+            unpin_mmap_threshold(int(_UNTRIMMED_SHARE * reading.limit_bytes))
             self._retention.forget()
             if self._settings.debug:
                 _log.debug("mmap threshold let go")
@@ -108,8 +109,15 @@ class Retained:
             self._pin()
 
     def begin(self, reading: MemoryReading) -> None:
-        """Note what the program holds by itself, before it has freed much."""
+        """Note what the program holds by itself, before it has freed much, and have the heap keep large blocks.
+
+        As glibc has it by itself once large blocks were freed, but for the heap's end, which it would give back and
+        take anew, page by page, whenever some work ends.
+        """
         self._resident_free(reading)
+        pinned = self._pin_soon or self._pinning.is_pinned
+        if self._may_pin and limit_kills(self._state) and not (pinned or mmap_threshold_is_set()):
+            unpin_mmap_threshold(int(_UNTRIMMED_SHARE * reading.limit_bytes))
 
     def give_back(self, reading: MemoryReading) -> bool:
         """Trim here and now: at the last level, what the heap keeps is what somebody else is about to be killed for.

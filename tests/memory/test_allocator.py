@@ -103,7 +103,7 @@ def test_a_threshold_that_was_let_go_keeps_blocks_and_pinned_again_returns_them(
             return read_process().rss_bytes - before
         assert pin_mmap_threshold(128 * 1024)
         first = kept()
-        assert unpin_mmap_threshold()
+        assert unpin_mmap_threshold(64 << 20)
         second = kept()
         assert pin_mmap_threshold(128 * 1024)
         trim()
@@ -147,7 +147,7 @@ def test_other_c_libraries_are_guarded(name: str, fresh: None, monkeypatch: pyte
     assert read_allocator().blocks > 0
     assert trim() is False
     assert pin_mmap_threshold(128 * 1024) is False
-    assert unpin_mmap_threshold() is False
+    assert unpin_mmap_threshold(64 << 20) is False
     assert name in allocator_name()
     assert allocator_notes() == (f"{name} does not tell what its heap holds; only RSS does",)
 

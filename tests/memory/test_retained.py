@@ -46,7 +46,8 @@ class Heap:
         self.pins += 1
         return True
 
-    def unpin(self) -> bool:
+    def unpin(self, untrimmed_bytes: int) -> bool:
+        assert untrimmed_bytes == LIMIT // 16
         self.unpins += 1
         return True
 
@@ -175,4 +176,25 @@ def test_what_was_never_pinned_is_never_let_go(monkeypatch) -> None:
     of.expect()
     heap.now_s, heap.system_s = 10.0, 10.0
     of.watch(heap.reading(300, 600))
+    assert (heap.pins, heap.unpins) == (0, 0)
+
+
+def test_from_the_start_the_heap_keeps_large_blocks_under_a_limit_that_kills(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    heap.of().begin(heap.reading(130))
+    assert heap.unpins == 1
+    expecting = heap.of()
+    expecting.expect(threads=True)
+    expecting.begin(heap.reading(130))
+    heap.of(may_pin=False).begin(heap.reading(130))
+    heap.of(pin_mmap_threshold=False).begin(heap.reading(130))
+    heap.state.limit = MemoryLimit(LIMIT, "the test", "host")
+    heap.of().begin(heap.reading(130))
+    assert heap.unpins == 1
+
+
+def test_what_the_environment_chose_is_left_alone(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    monkeypatch.setattr(retained, "mmap_threshold_is_set", lambda: True)
+    heap.of().begin(heap.reading(130))
     assert (heap.pins, heap.unpins) == (0, 0)
