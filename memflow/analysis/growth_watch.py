@@ -40,7 +40,9 @@ SAMPLES_IN_A_ROW = 7
 TIME_SHARES = (0.006, 0.004)
 """Shares of the time that sampling, and looking at growth, may take."""
 WARY_TIME_SHARES = (0.025, 0.025)
-"""The same while something has begun to grow."""
+"""The same while something has begun to grow, and until it has been told for a while."""
+WARY_S = 30.0
+"""For how long."""
 CONFIRMED = 10.0
 """How many times the span over which growth was first seen it must have gone on to be more than a suspicion."""
 LEAST_BUFFER_SHARE = 0.3
@@ -124,7 +126,7 @@ class GrowthWatch:
         self._last_items, self._last_s, self._last_drained = items, now_s, window.drained
         self._add(window, items)
         sampled_s = self._cost_clock()
-        sampling, looking = TIME_SHARES if self._verdict is None and not self._wary else WARY_TIME_SHARES
+        sampling, looking = WARY_TIME_SHARES if self._is_wary(now_s) else TIME_SHARES
         # Of two costs in a row the lesser: one that was held up blinds nobody for long.
         cost_s, self._sample_cost_s = min(sampled_s - began_s, self._sample_cost_s), sampled_s - began_s
         pause_s = cost_s / sampling
@@ -138,6 +140,9 @@ class GrowthWatch:
         cost_s, self._look_cost_s = min(look_s, self._look_cost_s), look_s
         self._next_look_s = now_s + cost_s / looking
         return changes
+
+    def _is_wary(self, now_s: float) -> bool:
+        return self._wary if self._verdict is None else now_s - self._opened_at[1] < WARY_S
 
     def is_due(self, window: MemoryWindow) -> bool:
         """True when a window should be sampled; sooner where nothing is in flight, which tells most.

@@ -25,6 +25,7 @@ _log = logging.getLogger("memflow.analysis")
 _BUDGET_S = 1.0
 _IDLE_SHARE = 0.01
 _BUSY_SHARE = 0.05
+_BUSY_LOOKS = 4
 _LEAST_INTERVAL_S = 0.1
 
 
@@ -66,6 +67,7 @@ class Inquiry:
         self._running = False
         self._before: Snapshot | None = None
         self._before_items = 0
+        self._looks = 0
         self._next_s = float("-inf")
 
     @property
@@ -78,7 +80,7 @@ class Inquiry:
         self._ask(items, compare=False)
 
     def look(self, items: int, *, may_collect: bool = False) -> None:
-        """Take a snapshot and compare it with the one before; at most 5 % of the time.
+        """Take a snapshot and compare it with the one before; at most 5 % of the time, and less and less, down to 1 %.
 
         Args:
             items: Items finished so far.
@@ -89,7 +91,7 @@ class Inquiry:
 
     def forget(self) -> None:
         """Drop what was found: growth is over."""
-        self.suspects, self.collected = (), None
+        self.suspects, self.collected, self._looks = (), None, 0
 
     def _ask(self, items: int, *, compare: bool, may_collect: bool = False) -> None:
         now_s = self._clock()
@@ -98,7 +100,8 @@ class Inquiry:
         if not self._enabled or self._running or (now_s < self._next_s and not first):
             return
         self._running = True
-        share = _BUSY_SHARE if compare else _IDLE_SHARE
+        self._looks += compare
+        share = max(_IDLE_SHARE, _BUSY_SHARE * min(1.0, _BUSY_LOOKS / max(1, self._looks))) if compare else _IDLE_SHARE
 
         def run() -> None:
             began_s = time.thread_time()

@@ -571,6 +571,24 @@ def test_expensive_readings_are_taken_less_often():
     assert run.analyzer._growth.samples <= 3
 
 
+def test_growth_that_was_told_for_a_while_is_watched_at_its_usual_cost(monkeypatch):
+    run = Run()
+    watch, ticks, taken = run.analyzer._growth, iter(range(10**6)), []
+    watch._cost_clock = lambda: next(ticks) * 0.0005
+    add = watch._add
+    monkeypatch.setattr(watch, "_add", lambda *given: (taken.append(given), add(*given)))
+    counts = []
+    for _ in range(80):
+        before = len(taken)
+        for _ in range(20):
+            run.native_live += 50_000
+            run.step(seconds=0.05)
+        counts.append((bool(run.analyzer.open_issues), len(taken) - before))
+    wary = [count for is_open, count in counts if is_open][:20]
+    usual = [count for _, count in counts][-20:]
+    assert min(wary) > 1.5 * max(usual) > 0
+
+
 def test_nothing_is_sampled_between_batches_but_now_and_then():
     run = Run()
     for _ in range(100):

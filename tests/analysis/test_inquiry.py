@@ -79,6 +79,32 @@ def test_beginning_takes_one_per_cent(world):
     assert world.inquiry.spent_s <= 0.0101 * world.now_s + 0.01
 
 
+def test_looks_become_rarer_until_they_take_one_per_cent(world):
+    world.inquiry.begin(0)
+    spent = []
+    for _ in range(8):
+        before_s = world.inquiry.spent_s
+        for _ in range(1000):
+            world.inquiry.look(1)
+            world.now_s += 0.01
+        spent.append(round((world.inquiry.spent_s - before_s) / 10, 4))
+    assert spent[0] >= 0.02
+    assert all(0.008 < each < 0.012 for each in spent[2:])
+
+
+def test_after_growth_is_over_looks_come_soon_again(world):
+    world.inquiry.begin(0)
+    for _ in range(100):
+        world.inquiry.look(1)
+        world.now_s += 10
+    world.inquiry.forget()
+    before = world.taken
+    for _ in range(20):
+        world.inquiry.look(1)
+        world.now_s += 0.1
+    assert world.taken - before > 5
+
+
 def test_one_at_a_time(world):
     world.held = True
     world.inquiry.begin(0)
