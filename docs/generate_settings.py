@@ -28,6 +28,7 @@ UNITS_BY_NAME = {
     "high_utilization_threshold": "per cent of the limit",
     "near_limit_threshold": "per cent of the limit",
     "channel_size": "events",
+    "allocation_frames": "frames",
     "attempts": "attempts",
     "batch_size": "items",
     "default_batch_size": "items",

@@ -142,6 +142,15 @@ class HeapAnalyzerSettings(_Section):
     find_suspects: bool = True
     """Look for who holds what grows: in a thread, for at most 1 % of the time while nothing is wrong, and 5 % while
     growth is suspected. Where the garbage collector is off, that collects once, to tell garbage from a leak."""
+    allocation_sites: Literal["off", "tracemalloc", "memray"] = "off"
+    """Trace allocations for a short while where growth is suspected, to name the place in the code. `tracemalloc` sees
+    Python's objects; `memray` sees the C library's heap, which C extensions use, and needs
+    `pip install 'memflow-async[memray]'`. For 5 % of an hour at most."""
+    allocation_window_s: Annotated[float, Field(ge=1, le=60, allow_inf_nan=False)] = 10.0
+    """Seconds of one such window. A fifth of it is traced, so that the program takes at most one and a half times as
+    long over it, whatever tracing costs. Range [1, 60]."""
+    allocation_frames: Annotated[int, Field(ge=1, le=64)] = 4
+    """Frames of a stack that are looked through for the place in the code; more make `tracemalloc` slower."""
     channel_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     """Events kept for each subscriber; a full channel counts its loss and tells it (`EventsDropped`)."""
 

@@ -17,7 +17,7 @@ import pytest
 import memflow
 
 PACKAGE = Path(memflow.__file__).parent
-OPTIONAL = ("rich", "stamina", "zstandard", "numpy", "trio")
+OPTIONAL = ("rich", "stamina", "zstandard", "numpy", "trio", "memray", "tracemalloc")
 HEAVY = ("psutil", "pydantic", "pydantic_settings", "anyio", "asyncio", "ctypes", "logging")
 
 

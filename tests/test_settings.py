@@ -290,6 +290,8 @@ def sample_for(model: type[BaseModel], name: str) -> tuple[str, Any]:
         return "collect", "collect"
     if name == "journal_synchronous":
         return "FULL", "FULL"
+    if name == "allocation_sites":
+        return "tracemalloc", "tracemalloc"
     kinds = [getattr(each, "__origin__", each) for each in get_args(annotation) or (annotation,)]
     return next(SAMPLES[each] for each in kinds if each in SAMPLES)
 

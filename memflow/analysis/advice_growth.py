@@ -15,7 +15,7 @@ from memflow.analysis.attribution import LIKELIER, Attribution
 from memflow.analysis.detectors import Finding, IssueKind, Thresholds
 from memflow.analysis.growth import COUNTS
 from memflow.analysis.others import FORECAST_MINUTES
-from memflow.analysis.suspect import Suspect
+from memflow.analysis.suspect import SITE, Suspect
 from memflow.analysis.trials import TrimOutcome, verdict
 from memflow.memory.readings import AllocatorReading
 from memflow.units import format_bytes
@@ -157,10 +157,11 @@ def _advise_live(finding: Finding, situation: Situation) -> Iterator[str]:
             f"to tell which of {_listed(situation.candidates)} it is, run them one at a time for a while, or at rates "
             "that vary apart from each other"
         )
-    if situation.suspects:
-        yield from (f"look at {suspect}" for suspect in situation.suspects[:3])
-    else:
+    suspects, sites = situation.suspects, [each for each in situation.suspects if each.kind == SITE]
+    if len(sites) == len(suspects):
         yield from _advise_unnamed(evidence, whose)
+    # The place in the code is what was asked for: it is told behind the holders too.
+    yield from (f"look at {each}" for each in dict.fromkeys([*suspects[:3], *sites[:1]]))
     yield from _advise_counts(evidence, whose)
     if "blocks_per_min" in evidence:
         yield "results that process() collects grow with the items too: stream() hands each on and keeps none"

@@ -41,10 +41,11 @@ from memflow.analysis.issues import (
 from memflow.analysis.lives import IssueLives, Words, make_issue
 from memflow.analysis.loop_issues import LoopIssues
 from memflow.analysis.report import advice_without_issue, limits_of_judgement, make_statistics
+from memflow.analysis.suspect import SITE
 from memflow.analysis.tried import Tried
 from memflow.analysis.trimming import TrimTrial
 from memflow.analysis.watch import Change, StallWatch, UseWatch
-from memflow.analysis.wiring import make_thresholds, read_once, weakly
+from memflow.analysis.wiring import make_sites, make_thresholds, read_once, weakly
 from memflow.memory.readings import MemoryReading, MemoryWindow
 from memflow.memory.reclaim import ReclaimResult
 from memflow.memory.sampler import Sampler
@@ -102,11 +103,9 @@ class HeapAnalyzer:
         self._lives = IssueLives(update_interval_s=self.settings.update_interval_s, publish=self._publish)
         self._use = UseWatch(self._thresholds)
         self._stalls = StallWatch(self._thresholds)
-        self._inquiry = Inquiry(
-            enabled=self.settings.find_suspects,
-            told=weakly(self, HeapAnalyzer._suspects_came),
-            pins=self.state.pins,
-        )
+        came = weakly(self, HeapAnalyzer._suspects_came)
+        self._sites = make_sites(self.settings, self.state, told=came)
+        self._inquiry = Inquiry(enabled=self.settings.find_suspects, told=came, pins=self.state.pins, sites=self._sites)
         self._growth = GrowthWatch(self._thresholds, self.state.allocator, inquiry=self._inquiry)
         told, failed = weakly(self, HeapAnalyzer._trim_was_tried), weakly(self, HeapAnalyzer._count_fault)
         self._tried = Tried(TrimTrial(trim, told=told, failed=failed))
@@ -278,14 +277,16 @@ class HeapAnalyzer:
             if issue is None or grown is None or window is None or self._closed:
                 return
             found = self._growth.judged(grown)
-            first = not issue.suspects or found.kind is not issue.kind
+            suspects = self._growth.suspects
+            news = {each.kind == SITE for each in suspects} - {each.kind == SITE for each in issue.suspects}
+            first = not issue.suspects or bool(news) or found.kind is not issue.kind
             self._lives.found(
                 found,
                 operation=self._operation(found.kind),
                 now_s=self._now_s,
                 words=lambda whose: self._words(found, whose, window.reading),
                 at_once=first,
-                suspects=self._growth.suspects,
+                suspects=suspects,
                 candidates=self._growth.whose.candidates,
             )
 
@@ -403,4 +404,6 @@ class HeapAnalyzer:
         """Stop watching, and end every subscriber's iteration behind what it has not read. Any number of times."""
         self._closed = True
         self._unsubscribe()
+        if self._sites is not None:
+            self._sites.close()
         self._hub.close()

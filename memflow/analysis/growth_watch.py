@@ -18,7 +18,7 @@ from memflow.analysis.growth import COUNTS, MIN_ROWS, GrowthWindow, growth, has_
 from memflow.analysis.imports import Imports
 from memflow.analysis.inquiry import Inquiry
 from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
-from memflow.analysis.suspect import Suspect
+from memflow.analysis.suspect import SITE, Suspect
 from memflow.analysis.trend import History
 from memflow.analysis.watch import Change
 from memflow.analysis.whose import Whose
@@ -236,12 +236,16 @@ class GrowthWatch:
 
     @property
     def suspects(self) -> tuple[Suspect, ...]:
-        """Who seems to hold what grows. Where only native memory grows, those who hold a good part of it in buffers."""
+        """Who seems to hold what grows, and where that is allocated.
+
+        Where only native memory grows, of those who hold something, those who hold a good part of it in buffers.
+        """
         evidence = self._evidence
         others_rise = "blocks_per_min" in evidence or self._counts_rise
         if "native_bytes_per_item" not in evidence or others_rise:
             return self.inquiry.suspects
-        return tuple(each for each in self.inquiry.suspects if self._share(each) >= LEAST_BUFFER_SHARE)
+        found = self.inquiry.suspects
+        return tuple(each for each in found if each.kind == SITE or self._share(each) >= LEAST_BUFFER_SHARE)
 
     @property
     def _counts_rise(self) -> bool:

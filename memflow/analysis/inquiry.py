@@ -1,6 +1,8 @@
 """Asks who holds what grows, off the event loop and within a budget of time.
 
 Covers when snapshots are taken and what they may cost; taking and comparing them is `memflow.analysis.suspects`'.
+Where the user allows it, the places in the code that allocate what stays are asked for too
+(`memflow.analysis.allocation_sites`).
 
 A snapshot is compared with the one before, never with the first: what filled up while the program warmed up must not
 stand in the way of what grows now.
@@ -13,10 +15,15 @@ import gc
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from memflow.analysis.collecting import Collection, collect_once
+from memflow.analysis.sites import beside
 from memflow.analysis.suspects import Snapshot, Suspect, find_suspects, take_snapshot
 from memflow.memory.pins import Pins
+
+if TYPE_CHECKING:
+    from memflow.analysis.allocation_sites import AllocationSites
 
 __all__ = ["Inquiry"]
 
@@ -38,12 +45,11 @@ class Inquiry:
         pins: Told while objects are held.
         clock: Seconds of a monotonic clock.
         start: Runs a function in a thread of its own; replaced in tests.
+        sites: Asked for the places in the code too; None asks nobody.
 
     Attributes:
-        suspects: who seems to hold what grows, the gravest first; plain values.
         collected: what collecting gave where the garbage collector is off; None where it was not asked.
         spent_s: what looking has cost so far, in processor seconds.
-        notes: what could not be done, in words.
     """
 
     def __init__(
@@ -54,11 +60,14 @@ class Inquiry:
         pins: Pins | None = None,
         clock: Callable[[], float] = time.monotonic,
         start: Callable[[Callable[[], None]], object] | None = None,
+        sites: AllocationSites | None = None,
     ) -> None:
-        self.suspects: tuple[Suspect, ...] = ()
         self.collected: Collection | None = None
         self.spent_s = 0.0
-        self.notes: tuple[str, ...] = ()
+        self._holders: tuple[Suspect, ...] = ()
+        self._notes: tuple[str, ...] = ()
+        self._sites = sites
+        self._compared = False
         self._enabled = enabled
         self._told = told
         self._pins = pins
@@ -69,6 +78,16 @@ class Inquiry:
         self._before_items = 0
         self._looks = 0
         self._next_s = float("-inf")
+
+    @property
+    def suspects(self) -> tuple[Suspect, ...]:
+        """Who seems to hold what grows, and the places that allocate it, the gravest first; plain values."""
+        return beside(self._holders, self._sites.suspects) if self._sites is not None else self._holders
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be done, in words."""
+        return self._notes + (self._sites.notes if self._sites is not None else ())
 
     @property
     def has_begun(self) -> bool:
@@ -88,16 +107,22 @@ class Inquiry:
                 must have been told by then, since that ends it for a while.
         """
         self._ask(items, compare=True, may_collect=may_collect)
+        # Not at the same time: what a snapshot allocates would be traced, and what is traced counted.
+        if self._sites is not None and not self._running and (self._compared or not self._enabled):
+            self._sites.look()
 
     def forget(self) -> None:
         """Drop what was found: growth is over."""
-        self.suspects, self.collected, self._looks = (), None, 0
+        self._holders, self.collected, self._looks = (), None, 0
+        if self._sites is not None:
+            self._sites.forget()
 
     def _ask(self, items: int, *, compare: bool, may_collect: bool = False) -> None:
         now_s = self._clock()
         # The first comparison is what an issue waits for: it goes ahead of its share.
-        first = compare and not self.suspects and self._before is not None
-        if not self._enabled or self._running or (now_s < self._next_s and not first):
+        first = compare and not self._looks and self._before is not None
+        is_traced = self._sites is not None and self._sites.is_tracing
+        if not self._enabled or self._running or is_traced or (now_s < self._next_s and not first):
             return
         self._running = True
         self._looks += compare
@@ -111,7 +136,7 @@ class Inquiry:
                 pass  # there will be room another time
             except Exception:
                 self._enabled = False
-                self.notes = ("looking for who holds what grows has failed, and is not tried again",)
+                self._notes = ("looking for who holds what grows has failed, and is not tried again",)
                 _log.exception("looking for who holds what grows has failed, and is not tried again")
             finally:
                 spent_s = time.thread_time() - began_s
@@ -131,12 +156,13 @@ class Inquiry:
         if not compare or before is None:
             return
         found = find_suspects(before, after, items=items - before_items, budget_s=_BUDGET_S, pins=self._pins)
+        self._compared = True
         if may_collect and not gc.isenabled() and self.collected is None:
             self.collected = collect_once()
         if found:
             # What has grown again is no accident of the moment, such as work in flight: it goes first.
-            again = {each.what for each in self.suspects}
-            self.suspects = tuple(sorted(found, key=lambda suspect: suspect.what not in again))
+            again = {each.what for each in self._holders}
+            self._holders = tuple(sorted(found, key=lambda suspect: suspect.what not in again))
         self._told()
 
 

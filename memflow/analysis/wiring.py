@@ -8,14 +8,18 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from memflow.analysis.detectors import Thresholds
 from memflow.memory.probe import default_probe
 from memflow.memory.readings import MemoryReading
+from memflow.memory.state import MemoryState
 from memflow.settings import HeapAnalyzerSettings, MemoryManagerSettings
 
-__all__ = ["make_thresholds", "read_once", "weakly"]
+__all__ = ["make_sites", "make_thresholds", "read_once", "weakly"]
+
+if TYPE_CHECKING:
+    from memflow.analysis.allocation_sites import AllocationSites
 
 T = TypeVar("T")
 
@@ -29,6 +33,29 @@ def make_thresholds(settings: HeapAnalyzerSettings) -> Thresholds:
         growth_mb_per_min=settings.leak_threshold_rate,
         min_window_s=settings.min_window_s,
         stall_s=settings.stall_threshold_s,
+    )
+
+
+def make_sites(
+    settings: HeapAnalyzerSettings, state: MemoryState, *, told: Callable[[], None]
+) -> AllocationSites | None:
+    """Return what traces allocations, None where that is off.
+
+    Raises:
+        ConfigurationError: what is to trace them cannot be imported.
+    """
+    if settings.allocation_sites == "off":
+        return None
+    from memflow.analysis.allocation_sites import AllocationSites  # not loaded for those who do without
+    from memflow.analysis.tracers import make_tracer
+
+    tracer = make_tracer(settings.allocation_sites, frames=settings.allocation_frames)
+    return AllocationSites(
+        tracer,
+        window_s=settings.allocation_window_s,
+        told=told,
+        items=lambda: sum(state.work.items_done().values()),
+        room_bytes=lambda: state.reading.headroom_bytes if state.reading is not None else 0,
     )
 
 

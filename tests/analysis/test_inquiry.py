@@ -13,10 +13,23 @@ def suspect(what):
     return Suspect("container", what, "", 1, 1, None, None)
 
 
+class Sites:
+    """Places that are asked for."""
+
+    def __init__(self, *suspects):
+        self.suspects, self.notes, self.looked, self.is_tracing = suspects, ("a note",), 0, False
+
+    def look(self):
+        self.looked += 1
+
+    def forget(self):
+        self.suspects = self.notes = ()
+
+
 class World:
     """A clock, and threads that run at once unless they are kept waiting."""
 
-    def __init__(self, monkeypatch, *, cost_s=0.01):
+    def __init__(self, monkeypatch, *, cost_s=0.01, sites=None):
         self.now_s = self.cpu_s = 0.0
         self.taken, self.told, self.compared, self.waiting, self.held = 0, 0, [], [], False
 
@@ -32,7 +45,7 @@ class World:
         monkeypatch.setattr(inquiry, "take_snapshot", take)
         monkeypatch.setattr(inquiry, "find_suspects", find)
         monkeypatch.setattr(inquiry.time, "thread_time", lambda: self.cpu_s)
-        self.inquiry = Inquiry(enabled=True, told=self.tell, clock=lambda: self.now_s, start=self.start)
+        self.inquiry = Inquiry(enabled=True, told=self.tell, clock=lambda: self.now_s, start=self.start, sites=sites)
 
     def tell(self):
         self.told += 1
@@ -175,3 +188,45 @@ def test_disabled_does_nothing(monkeypatch):
     world.inquiry.begin(0)
     world.inquiry.look(0)
     assert world.taken == 0
+
+
+SITE = Suspect("allocation site", "app.py:10 in work", "", 9, 9, 1.0, 9_000)
+
+
+def test_places_are_asked_for_once_holders_were(monkeypatch):
+    sites = Sites(SITE)
+    world = World(monkeypatch, sites=sites)
+    world.inquiry.begin(0)
+    world.inquiry.look(1)
+    assert sites.looked == 1
+    world.held = True
+    world.now_s += 100
+    world.inquiry.look(2)  # its snapshot is being taken
+    assert (len(world.waiting), sites.looked) == (1, 1)
+    assert [each.what for each in world.inquiry.suspects][-1] == "app.py:10 in work"
+    assert world.inquiry.notes == ("a note",)
+    world.inquiry.forget()
+    assert (world.inquiry.suspects, world.inquiry.notes) == ((), ())
+
+
+def test_no_snapshot_is_taken_while_allocations_are_traced(monkeypatch):
+    sites = Sites()
+    world = World(monkeypatch, sites=sites)
+    world.inquiry.begin(0)
+    sites.is_tracing = True
+    world.now_s += 100
+    world.inquiry.look(1)
+    assert (world.taken, sites.looked) == (1, 0)
+    sites.is_tracing = False
+    world.inquiry.look(2)
+    assert (world.taken, sites.looked) == (2, 1)
+
+
+def test_places_are_asked_for_where_holders_are_not(monkeypatch):
+    sites = Sites(SITE)
+    world = World(monkeypatch, sites=sites)
+    world.inquiry._enabled = False
+    world.inquiry.begin(0)
+    assert sites.looked == 0
+    world.inquiry.look(1)
+    assert (world.taken, sites.looked, world.inquiry.suspects) == (0, 1, (SITE,))

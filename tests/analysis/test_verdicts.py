@@ -15,6 +15,8 @@ RESULTS = Suspect(
     "container", "list of dict", "attribute _kept of memflow.processing.delivery.Delivery", 9, 4, 1.0, 1_600
 )
 
+SITE = Suspect("allocation site", "app.py:10 in load", "called by app.py:90 in main", 40, 20, 1.0, 8_000)
+
 
 class Answers:
     """An inquiry that has found what it is given."""
@@ -132,3 +134,45 @@ def test_a_leak_with_the_collector_off_is_still_a_leak():
     run = run_with(CACHE, collected=Collection(40, 2_560, 1.0))
     leak(run)
     assert run.analyzer.open_issues[0].kind is IssueKind.SUSPECTED_LEAK
+
+
+def test_the_place_in_the_code_is_told_behind_the_holders_however_many_there_are():
+    holders = [Suspect("container", f"list {number}", "", 900, 400, 1.0, 160_000) for number in range(4)]
+    run = run_with(*holders, SITE)
+    leak(run)
+    issue = run.events[0].issue
+    assert issue.suspects == (*holders, SITE)
+    looks = [each for each in issue.recommendations if each.startswith("look at")]
+    assert looks == [f"look at {each}" for each in (*holders[:3], SITE)]
+
+
+def test_a_place_alone_says_what_kind_of_growth_it_is_too():
+    run = run_with(SITE)
+    leak(run)
+    issue = run.events[0].issue
+    assert f"first suspect: {SITE}" in issue.message
+    assert any(each.startswith("look for what embed keeps") for each in issue.recommendations)
+    assert f"look at {SITE}" in issue.recommendations
+
+
+def test_a_place_is_told_where_native_memory_grows_alone_and_light_holders_are_not():
+    run = run_with(Suspect("container", "list of int", "", 9, 4, 1.0, 64), SITE, native=True)
+    for _ in range(150):
+        run.native_live += 20_000
+        run.rss += 20_000
+        run.step()
+    issue = run.events[0].issue
+    assert "blocks_per_min" not in issue.evidence
+    assert issue.suspects == (SITE,)
+    assert any("the C library's heap does" in each for each in issue.recommendations)
+
+
+def test_a_place_that_comes_later_is_told_at_once():
+    run = run_with(CACHE, update_interval_s=1_000)
+    leak(run)
+    before = len(run.events)
+    run.analyzer._inquiry.suspects = (CACHE, SITE)
+    run.analyzer._suspects_came()
+    run.analyzer._suspects_came()
+    assert len(run.events) == before + 1
+    assert run.events[-1].issue.suspects == (CACHE, SITE)

@@ -2,7 +2,11 @@
 
 import weakref
 
-from memflow.analysis.wiring import make_thresholds, read_once, weakly
+from memflow.analysis.analyzer import HeapAnalyzer
+from memflow.analysis.wiring import make_sites, make_thresholds, read_once, weakly
+from memflow.memory.pressure import PressureLevel
+from memflow.memory.readings import MemoryReading, MemoryWindow
+from memflow.memory.state import MemoryState
 from memflow.settings import HeapAnalyzerSettings
 
 
@@ -34,3 +38,21 @@ def test_a_method_is_called_while_its_owner_is_there():
     del owner
     assert alive() is None
     call()
+
+
+def test_nothing_traces_allocations_unless_it_is_asked_for():
+    assert make_sites(HeapAnalyzerSettings(), MemoryState(), told=list) is None
+    assert HeapAnalyzer()._sites is None
+
+
+def test_what_traces_allocations_knows_the_items_and_the_room_of_its_state_and_closes_with_its_analyzer():
+    settings, state = HeapAnalyzerSettings(allocation_sites="tracemalloc", allocation_window_s=7), MemoryState()
+    analyzer = HeapAnalyzer(settings, state=state)
+    sites = analyzer._sites
+    assert (sites._window_s, sites._items(), sites._room_bytes()) == (7, 0, 0)
+    analyzer.mark(3)
+    state.accept(MemoryWindow(0, MemoryReading(1.0, 50, 50, 60, 100), {}, {}, True), PressureLevel.NORMAL)
+    assert (sites._items(), sites._room_bytes()) == (3, 40)
+    analyzer.close()
+    sites.look()
+    assert (sites._tracer, sites.is_open) == (None, False)
