@@ -25,7 +25,7 @@ BENCHMARKS = {
     "responsiveness": "how long others wait while functions never suspend",
     "backpressure": "items ahead of a slow consumer",
     "footprint": "growth of RSS from 100,000 to 1,000,000 items",
-    "analyzer": "what the analyzer keeps over 1,000,000 batches, and what looking for suspects costs",
+    "analyzer": "what the analyzer keeps over 1,000,000 batches, and what looking for suspects and tracing cost",
     "journal": "items and batches with a journal, and the resume of 1,000,000 items",
     "estimator": "error of the estimator of bytes per item",
 }

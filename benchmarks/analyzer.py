@@ -3,7 +3,8 @@
 Covers batches that do nothing, for what is kept: sizes of all that is reached from the analyzer, again and again up to
 the millionth batch. And a program that computes and leaks, for the look: what a batch takes while one is going on,
 beside the others of the same run, on a small heap and a large one; it needs the interpreter's lock all the time, so
-that every turn of the look is taken from it. How well leaks are found is `benchmarks.leaks`.
+that every turn of the look is taken from it. What tracing allocations costs is measured by `benchmarks.tracing`, which
+this runs too. How well leaks are found is `benchmarks.leaks`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import anyio
 
 from benchmarks.common import Scale, Spread, in_fresh_process, print_goal, print_table
+from benchmarks.tracing import run_tracing
 from memflow import BatchProcessor, HeapAnalyzerSettings, MemflowSettings
 
 __all__ = ["child", "run"]
@@ -96,7 +98,7 @@ async def _looks(spec: dict[str, Any]) -> dict[str, float]:
 
 
 def run(scale: Scale) -> None:
-    """Measure both, print tables and goals."""
+    """Measure all, print tables and goals."""
     batches = [scale.of(each) for each in BATCHES]
     kept = [in_fresh_process(__name__, what="keeps", batches=batches) for _ in range(max(1, scale.rounds // 3))]
     # A history has half its rows just after it was thinned out, so that only the most of many looks can be compared.
@@ -128,3 +130,4 @@ def run(scale: Scale) -> None:
     for size, spread in times.items():
         if spread.values:
             print_goal(f"times as long while looking, {size} dicts live", spread.median, GOAL_TIMES)
+    run_tracing(scale)

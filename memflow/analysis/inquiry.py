@@ -125,7 +125,7 @@ class Inquiry:
         if not self._enabled or self._running or is_traced or (now_s < self._next_s and not first):
             return
         self._running = True
-        self._looks += compare
+        self._looks += compare and self._before is not None
         share = max(_IDLE_SHARE, _BUSY_SHARE * min(1.0, _BUSY_LOOKS / max(1, self._looks))) if compare else _IDLE_SHARE
 
         def run() -> None:
