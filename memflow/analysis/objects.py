@@ -17,6 +17,7 @@ import threading
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain, compress, islice, repeat, starmap
 from operator import attrgetter, indexOf, is_, is_not
@@ -170,7 +171,8 @@ def without_tuples(source: Callable[..., list[Any]], *args: Any) -> list[Any]:
     clear = compress(starmap(every.clear, [()]), nothing)
     kept.extend(chain(fill, keep, clear))
     if sys.getrefcount(kept) > references:  # it is an object itself, and would hold itself for ever
-        del kept[indexOf(map(id, kept), id(kept))]
+        with suppress(ValueError):  # or somebody else who looks holds it
+            del kept[indexOf(map(id, kept), id(kept))]
     return kept
 
 

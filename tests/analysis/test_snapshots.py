@@ -6,6 +6,8 @@ import weakref
 
 import pytest
 
+from memflow.analysis import objects
+from memflow.analysis.objects import tracked_objects
 from memflow.analysis.pace import Pace
 from memflow.analysis.snapshots import SLICE, scan, take_snapshot
 from memflow.analysis.suspects import find_suspects
@@ -123,3 +125,34 @@ def test_while_holders_are_looked_for_what_ends_is_let_go():
     assert made > 100
     assert most < made / 2
     assert noise
+
+
+def test_two_may_look_at_the_same_time():
+    """Each of them finds the other's lists among what lives, and holds them."""
+    held, failed, ended = [[n] for n in range(20_000)], [], threading.Event()
+
+    def look():
+        try:
+            while not ended.is_set():
+                take_snapshot(budget_s=60)
+        except Exception as error:
+            failed.append(error)
+
+    others = [threading.Thread(target=look) for _ in range(2)]
+    for each in others:
+        each.start()
+    for _ in range(20):
+        found = tracked_objects(2) + tracked_objects(0)
+        assert found
+        found.clear()
+    ended.set()
+    for each in others:
+        each.join()
+    assert failed == []
+    assert held
+
+
+def test_what_somebody_else_holds_is_no_list_that_holds_itself(monkeypatch):
+    counts = iter([1, 2])
+    monkeypatch.setattr(objects.sys, "getrefcount", lambda _: next(counts))
+    assert objects.without_tuples(lambda: [1, (2,), 3]) == [1, 3]
