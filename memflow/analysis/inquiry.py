@@ -33,6 +33,7 @@ _BUDGET_S = 1.0
 _IDLE_SHARE = 0.01
 _BUSY_SHARE = 0.05
 _BUSY_LOOKS = 4
+_EAGER_LOOKS = 3
 _LEAST_INTERVAL_S = 0.1
 
 
@@ -119,8 +120,8 @@ class Inquiry:
 
     def _ask(self, items: int, *, compare: bool, may_collect: bool = False) -> None:
         now_s = self._clock()
-        # The first comparison is what an issue waits for: it goes ahead of its share.
-        first = compare and not self._looks and self._before is not None
+        # The first comparisons are what an issue waits for: they go ahead of their share.
+        first = compare and not self._holders and self._looks < _EAGER_LOOKS and self._before is not None
         is_traced = self._sites is not None and self._sites.is_tracing
         if not self._enabled or self._running or is_traced or (now_s < self._next_s and not first):
             return

@@ -85,6 +85,18 @@ def test_the_first_comparison_does_not_wait_for_its_share_and_the_next_do(world)
     assert len(world.compared) == 2
 
 
+def test_where_nobody_is_found_three_looks_go_ahead_and_the_next_wait(world, monkeypatch):
+    monkeypatch.setattr(inquiry, "find_suspects", lambda *_, **more: world.compared.append(more) or ())
+    world.inquiry.begin(0)
+    for _ in range(100):
+        world.inquiry.look(10)
+        world.now_s += 0.001
+    assert len(world.compared) == 3
+    world.now_s += 0.2
+    world.inquiry.look(20)
+    assert len(world.compared) == 4
+
+
 def test_beginning_takes_one_per_cent(world):
     for _ in range(1000):
         world.inquiry.begin(0)
