@@ -97,7 +97,7 @@ class MemoryManagerSettings(_Section):
     kernel when they are freed. Otherwise glibc raises the threshold up to 32 MiB by itself, and keeps what was freed:
     hundreds of MB where blocks of different sizes come and go. It is let go where that takes more than a quarter of a
     processor's time for page faults; for functions in threads it stays. Until there is need, and then again, the
-    threshold is 32 MiB, and the heap's end is left untrimmed up to a sixteenth of the limit."""
+    threshold is 32 MiB, and the heap's end is left untrimmed up to an eighth of the limit."""
     data_limit: bool = True
     """On Linux, under a control group's limit or `limit`: while something is in flight, keep the soft RLIMIT_DATA where
     use would reach 93 % of the limit, so that a wrong guess ends in a `MemoryError` of one item (which is run again

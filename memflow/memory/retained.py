@@ -33,7 +33,7 @@ NEAR_PCT = 50.0
 
 _KILLING = ("cgroup", "setting")
 _LARGE_SHARE = 0.05
-_UNTRIMMED_SHARE = 1 / 16
+_UNTRIMMED_SHARE = 1 / 8
 _RESCUE_INTERVAL_S = 0.01
 _RESCUE_REST = 3
 
@@ -80,7 +80,7 @@ class Retained:
         Let it go again when that has cost too much.
         """
         if self._pin_soon and limit_kills(self._state):
-            self._pin()
+            self._pin(urgent=True)
         if self._may_pin and self._pinning.is_pinned and self._pinning.let_go(self._clock(), self._system_s()):
             unpin_mmap_threshold(int(_UNTRIMMED_SHARE * reading.limit_bytes))
             self._retention.forget()
@@ -106,7 +106,7 @@ class Retained:
         """
         self._pin_soon, self._for_good = True, self._for_good or threads
         if limit_kills(self._state):
-            self._pin()
+            self._pin(urgent=True)
 
     def begin(self, reading: MemoryReading) -> None:
         """Note what the program holds by itself, before it has freed much, and have the heap keep large blocks.
@@ -128,7 +128,7 @@ class Retained:
             return False
         if self._resident_free(reading) < _LARGE_SHARE * reading.limit_bytes:
             return False
-        self._pin()
+        self._pin(urgent=True)
         began_s = self._clock()
         trim()
         ended_s = self._clock()
@@ -166,9 +166,10 @@ class Retained:
         self._own_bytes = min(self._own_bytes, own)
         return min(heap.native_free_bytes, own - self._own_bytes)
 
-    def _pin(self) -> None:
+    def _pin(self, *, urgent: bool = False) -> None:
         self._pin_soon = False
-        if self._may_pin and self._pinning.pin(self._clock(), self._system_s(), for_good=self._for_good):
+        now_s, system_s = self._clock(), self._system_s()
+        if self._may_pin and self._pinning.pin(now_s, system_s, urgent=urgent, for_good=self._for_good):
             pinned = not mmap_threshold_is_set() and pin_mmap_threshold(MMAP_THRESHOLD)
             self._may_pin = pinned
             if self._settings.debug:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memflow.memory.pinning import DEAR_SHARE, FORGIVEN_S, HOLD_S, LONGEST_HOLD_S, Pinning
+from memflow.memory.pinning import DEAR_SHARE, HOLD_S, LONGEST_REST_S, REST_S, Pinning
 
 DEAR, CHEAP = DEAR_SHARE + 0.01, DEAR_SHARE - 0.01
 
@@ -14,8 +14,8 @@ class Run:
     def __init__(self) -> None:
         self.pinning, self.now_s, self.system_s = Pinning(), 0.0, 0.0
 
-    def pin(self, *, for_good: bool = False) -> bool:
-        return self.pinning.pin(self.now_s, self.system_s, for_good=for_good)
+    def pin(self, *, urgent: bool = False, for_good: bool = False) -> bool:
+        return self.pinning.pin(self.now_s, self.system_s, urgent=urgent, for_good=for_good)
 
     def go(self, seconds: float, share: float) -> bool:
         self.now_s += seconds
@@ -54,16 +54,28 @@ def test_what_becomes_dear_is_let_go_soon_however_long_it_was_cheap() -> None:
     assert run.lasts_s(1.0) < 2 * HOLD_S + 0.2
 
 
-def test_it_lasts_twice_as_long_each_time_the_reason_comes_back() -> None:
-    run, lasted = Run(), []
+def test_what_was_too_dear_is_tried_ever_less_often() -> None:
+    run, rests = Run(), []
     for _ in range(8):
         assert run.pin()
-        lasted.append(round(run.lasts_s()))
-        run.go(1.0, 0.0)
-    assert lasted == [2, 4, 8, 16, 32, 64, 64, 64]
-    run.go(FORGIVEN_S, 0.0)
+        assert round(run.lasts_s()) == HOLD_S
+        began_s = run.now_s
+        while not run.pin():
+            run.go(0.1, 0.0)
+        rests.append(round(run.now_s - began_s))
+        run.lasts_s()
+        run.go(LONGEST_REST_S, 0.0)
+    assert rests == [4, 16, 64, 128, 128, 128, 128, 128]
+
+
+def test_want_of_memory_does_not_wait() -> None:
+    run = Run()
     run.pin()
-    assert round(run.lasts_s()) == HOLD_S
+    run.lasts_s()
+    assert not run.pin()
+    assert run.pin(urgent=True)
+    run.lasts_s()
+    assert run.pin(for_good=True)
 
 
 def test_for_good_is_for_good() -> None:
@@ -83,4 +95,4 @@ def test_it_never_goes_before_its_time(steps: list[tuple[bool, float, float]]) -
         if run.go(seconds, share):
             assert was
             assert run.now_s - since_s >= HOLD_S
-        assert run.pinning._hold_s <= LONGEST_HOLD_S
+        assert REST_S <= run.pinning._rest_s <= LONGEST_REST_S

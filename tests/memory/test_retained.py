@@ -47,7 +47,7 @@ class Heap:
         return True
 
     def unpin(self, untrimmed_bytes: int) -> bool:
-        assert untrimmed_bytes == LIMIT // 16
+        assert untrimmed_bytes == LIMIT // 8
         self.unpins += 1
         return True
 
