@@ -102,9 +102,10 @@ class Types:
         """Return what is held here, which is nothing of the program's."""
         return [self.known, self.plain, self.sized, self.grouped, self.looked_into]
 
-    def learn(self, kinds: list[int], objects: list[Any]) -> None:
-        """Look at the types that were not met before."""
-        new = set(kinds).difference(self.known)
+    def learn(self, kinds: list[int], objects: list[Any]) -> set[int]:
+        """Look at the types that were not met before, and return those there are."""
+        present = set(kinds)
+        new = present.difference(self.known)
         for thing in compress(objects, map(new.__contains__, kinds)) if new else ():
             cls = type(thing)
             if self.known.setdefault(id(cls), cls) is cls and id(cls) in new:
@@ -115,6 +116,7 @@ class Types:
                     self.grouped.add(id(cls))
                 if not any(cls is leaf for leaf in _LEAVES):
                     self.looked_into.add(id(cls))
+        return present
 
 
 def scan(pace: Pace, mine: set[int], look: Callable[[list[Any], bool], None]) -> None:
@@ -165,7 +167,7 @@ def _take_turn(
     return True
 
 
-def long_ones(objects: list[Any], kinds: list[int], types: Types) -> list[tuple[Any, int]]:
+def long_ones(objects: list[Any], kinds: list[int], types: Types, present: set[int]) -> list[tuple[Any, int]]:
     """Return the containers with `LEAST` entries or more, with those one level down that the collector passes over.
 
     A dict of plain values is not tracked before Python 3.14: only its holder leads to it. Blocks of numbers never are;
@@ -173,13 +175,16 @@ def long_ones(objects: list[Any], kinds: list[int], types: Types) -> list[tuple[
     """
     plain = list(compress(objects, map(types.plain.__contains__, kinds)))
     found = [(each, length) for each, length in zip(plain, map(len, plain), strict=True) if length >= LEAST]
-    for each in compress(objects, map(types.sized.__contains__, kinds)):
+    is_sized_here = not present.isdisjoint(types.sized)
+    for each in compress(objects, map(types.sized.__contains__, kinds)) if is_sized_here else ():
         length = length_of(each)
         # Few keys may hold much: that is what a defaultdict is for.
         if length >= LEAST or (length and inner_entries(each, length) >= LEAST):
             found.append((each, length))
     huge = {id(each) for each, length in found if length > HUGE}
-    near: Any = compress(objects, map(types.looked_into.__contains__, kinds))
+    near: Any = objects
+    if not present <= types.looked_into:
+        near = compress(objects, map(types.looked_into.__contains__, kinds))
     below = gc.get_referents(*[each for each in near if id(each) not in huge] if huge else near)
     untracked = [
         each
@@ -218,14 +223,15 @@ def take_snapshot(*, budget_s: float = 0.5, pins: Pins | None = None) -> Snapsho
 
     def look(objects: list[Any], is_new: bool) -> None:
         kinds = list(map(id, map(type, objects)))
-        types.learn(kinds, objects)
+        present = types.learn(kinds, objects)
         if is_new:
             kinds_seen.update(kinds)
-            counts.update([group_of(each) for each in compress(objects, map(types.grouped.__contains__, kinds))])
+            if not present.isdisjoint(types.grouped):
+                counts.update([group_of(each) for each in compress(objects, map(types.grouped.__contains__, kinds))])
         rows.extend(
             [
                 (n, id(each), id(type(each)), 0 if id(each) in spaces else inner_entries(each, n))
-                for each, n in long_ones(objects, kinds, types)
+                for each, n in long_ones(objects, kinds, types, present)
                 if id(each) not in mine
             ]
         )

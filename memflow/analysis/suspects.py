@@ -178,8 +178,8 @@ def _find_containers(left: set[int], pace: Pace, own: list[Any]) -> dict[int, An
 
     def look_below(objects: list[Any], _: bool) -> None:
         kinds = list(map(id, map(type, objects)))
-        types.learn(kinds, objects)
-        look([each for each, _ in long_ones(objects, kinds, types)], True)
+        present = types.learn(kinds, objects)
+        look([each for each, _ in long_ones(objects, kinds, types, present)], True)
 
     for each in (look, look_below):
         if left:
