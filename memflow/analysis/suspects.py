@@ -106,7 +106,7 @@ def find_suspects(
         return ()
     cases = _find_again(grown, groups, after, Pace(budget_s / 2, pins=pins))
     try:
-        return tuple(_rank(_fold(cases), items, pace)[:most])
+        return tuple(_rank(_fold(cases), cases, items, pace)[:most])
     finally:
         cases.clear()
 
@@ -278,10 +278,13 @@ def _fold(cases: list[_Case]) -> list[_Case]:
     return [case for case in every if case.gained >= most or case.gained * case.entry_bytes >= heavy > 0]
 
 
-def _rank(cases: list[_Case], items: float, pace: Pace) -> list[Suspect]:
-    """Put the cases in words, the gravest first; containers in one container are one case."""
+def _rank(cases: list[_Case], every: list[_Case], items: float, pace: Pace) -> list[Suspect]:
+    """Put the cases in words, the gravest first; containers in one container are one case.
+
+    None of `every` case, left out or not, holds anything for the program.
+    """
     targets = [thing for case in cases for thing in case.things]
-    own = [id(targets), id(cases), *(id(part) for case in cases for part in (case, case.things))]
+    own = [id(targets), id(cases), id(every), *(id(part) for case in every for part in (case, case.things))]
     told = iter(find_holders(targets, own, pace) if targets else ())
     found: dict[object, tuple[float, Suspect]] = {}
     for case in cases:
