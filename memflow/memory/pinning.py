@@ -4,7 +4,7 @@ Covers when a pinned mmap threshold is let go, and when it may be pinned again. 
 `memflow.memory.allocator`'s, the reasons to pin `memflow.memory.retained`'s.
 
 Where blocks come and go fast, pinning costs more than what is kept is worth: each block is taken from the kernel page
-by page (0.5 to 2 us a page), and of 2,000 blocks of 1 MB a second all the processor's time goes there. So it lasts
+by page (1 to 2.3 us a page), and of 2,000 blocks of 1 MB a second all the processor's time goes there. So it lasts
 until it has cost too much for some seconds. After that, what is merely kept is no reason for a while, twice as long
 each time; that memory runs out always is one.
 """

@@ -35,7 +35,7 @@ class Site:
         )
         probe = ScriptedProbe(self.read, limit="2GiB")
         self.sampler = Sampler(settings.memory_manager, probe=probe, clock=anyio.current_time)
-        self.sampler.state.allocator = self.allocator  # type: ignore[method-assign]
+        self.sampler.state.allocator = self.allocator  # type: ignore[method-assign]  # a scripted heap
         self.bundles = [MemoryBundle(settings, sampler=self.sampler) for _ in range(2)]
         for bundle in self.bundles:
             bundle.analyzer._watches = False  # no thread asks the loop in virtual time

@@ -40,7 +40,7 @@ class Desk:
         self.reading = self.state.reading = MemoryReading(0.0, 100, 100, 100, 1000)
 
     def reserve(self, count: int, **more: object) -> Reservation:
-        answer = self.admission.try_reserve(count, reading=self.reading, now_s=0.0, **more)  # type: ignore[arg-type]
+        answer = self.admission.try_reserve(count, reading=self.reading, now_s=0.0, **more)  # type: ignore[arg-type]  # as given
         assert isinstance(answer, Reservation)
         return answer
 
@@ -209,7 +209,7 @@ def test_a_gate_counts_on_nothing_that_somebody_keeps_alive(run_virtual, monkeyp
 
         def try_reserve(self: Admission, count: int, *, pinned: bool, **more: object) -> object:
             asked.append(pinned)
-            return reserve(self, count, pinned=pinned, **more)  # type: ignore[arg-type]
+            return reserve(self, count, pinned=pinned, **more)  # type: ignore[arg-type]  # as given
 
         monkeypatch.setattr(Admission, "try_reserve", try_reserve)
         door.gate.try_enter(batch())
