@@ -125,6 +125,17 @@ class LinuxProbe:
                 in_use, limit = self._recover(rss)
         return MemoryReading(now_s, rss, peak, in_use, limit)
 
+    def glance(self) -> int:
+        """Return what is in use, in bytes, as a reading at a boundary would; without a peak, and without taking one."""
+        with self._ledger.lock:
+            if self._closed:
+                raise _closed()
+            rss = self._ledger.sample(reset=False)
+            try:
+                return self._meter.read(rss, boundary=True)[0]
+            except (OSError, ValueError):
+                return self._recover(rss)[0]
+
     def limit(self, now_s: float) -> MemoryLimit:
         """Look the effective limit up afresh; see `MemoryProbe.limit`."""
         try:

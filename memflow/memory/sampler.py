@@ -22,10 +22,11 @@ from anyio.abc import TaskGroup
 from memflow.memory.datalimit import DataLimit
 from memflow.memory.hosting import Host
 from memflow.memory.pressure import PressureGauge, PressureLevel
-from memflow.memory.probe import MemoryProbe, default_probe
+from memflow.memory.probe import LinuxProbe, MemoryProbe, default_probe
 from memflow.memory.readings import MemoryReading, MemoryWindow
 from memflow.memory.reclaim import ReclaimResult, ReclaimSchedule, collect_and_trim, trim_alone
 from memflow.memory.retained import NEAR_PCT, Retained, limit_kills
+from memflow.memory.spacing import Spacing
 from memflow.memory.state import MemoryState
 from memflow.settings import MemoryManagerSettings
 
@@ -34,9 +35,7 @@ __all__ = ["Sampler"]
 _log = logging.getLogger("memflow.memory")
 
 _TRIM_INTERVAL_S = 0.25
-_SAMPLE_SHARE = 0.01
-_SAMPLE_SMOOTHING = 0.1
-_MOST_SAMPLE_S = 0.0001  # longer ones waited for the interpreter, or trimmed
+_BLIND_S = 0.01
 
 
 class Sampler:
@@ -80,9 +79,8 @@ class Sampler:
         self._data_limit = DataLimit() if self.settings.data_limit and probe is None else None
         self._retained = Retained(self.settings, self.state, clock, may_pin=probe is None)
         self._next_trim_s = float("-inf")
-        self._sample_s = 0.0
         self._hosts: dict[int, list[Host]] = {}
-        self._next_boundary_s = float("-inf")
+        self._spacing = Spacing(self.settings.boundary_interval_s)
         self._next_limit_s = float("-inf")
         self._reclaiming = False
 
@@ -100,7 +98,7 @@ class Sampler:
             boundary: reuse the slow parts of the last full reading.
         """
         with self._lock:
-            now_s, began_s = self._clock(), time.perf_counter()
+            now_s, began_s = self._clock(), time.thread_time()
             state, probe = self.state, self.probe
             if now_s >= self._next_limit_s or state.limit is None:
                 state.limit = probe.limit(now_s)
@@ -128,16 +126,8 @@ class Sampler:
             if short and self._retained.give_back(reading):
                 self._bound_data(reading)  # while it is known which of the addresses are holes
             state.accept(window, level)
-            self._next_boundary_s = now_s + self._spacing_s(time.perf_counter() - began_s, level)
+            self._spacing.has_read(now_s, time.thread_time() - began_s, urgent=level is PressureLevel.STOP)
         return reading
-
-    def _spacing_s(self, spent_s: float, level: PressureLevel) -> float:
-        """Return when a boundary may be read again: short of the last level, readings may cost 1 % of the time."""
-        interval_s = self.settings.boundary_interval_s
-        if not interval_s or level is PressureLevel.STOP or not self._own_probe:
-            return interval_s
-        self._sample_s += _SAMPLE_SMOOTHING * (min(_MOST_SAMPLE_S, spent_s) - self._sample_s)
-        return max(interval_s, self._sample_s / _SAMPLE_SHARE)
 
     def _bound_data(self, reading: MemoryReading) -> None:
         data_limit = self._data_limit
@@ -174,9 +164,24 @@ class Sampler:
             self._bound_data(reading)
 
     def at_boundary(self, now_s: float) -> None:
-        """Take a reading at the start or end of a batch, unless one was taken a moment ago."""
-        if now_s >= self._next_boundary_s:
+        """Take a reading at the start or end of a batch, unless one was taken a moment ago and nothing is new."""
+        spacing = self._spacing
+        if now_s >= spacing.next_s and not (spacing.glance_does(now_s) and self._shows_nothing_new(now_s)):
             self.sample(boundary=True)
+
+    def _shows_nothing_new(self, now_s: float) -> bool:
+        reading, probe = self.state.reading, self._probe
+        if reading is None or self.state.pins.holding:
+            return False
+        if not isinstance(probe, LinuxProbe):
+            return self._own_probe and now_s - reading.time_s < _BLIND_S
+        began_s = time.thread_time()
+        in_use = probe.glance()
+        stop_bytes = self.settings.stop_pct / 100 * reading.limit_bytes
+        if not Spacing.is_as_foreseen(in_use_bytes=in_use, was_bytes=reading.in_use_bytes, stop_bytes=stop_bytes):
+            return False
+        self._spacing.has_glanced(now_s, time.thread_time() - began_s)
+        return True
 
     @contextmanager
     def attached(self, group: TaskGroup) -> Iterator[None]:

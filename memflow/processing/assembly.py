@@ -22,6 +22,7 @@ from memflow.processing.guards import RetryWrapper, guard
 from memflow.processing.hints import SizeHint
 from memflow.processing.journal_plan import JournalPath, plan_journal
 from memflow.processing.journaled import JournaledRun, over_entries
+from memflow.processing.loop_time import LoopClock
 from memflow.processing.plan import CallPlan, Kind
 from memflow.processing.preemption import preemption_of
 from memflow.processing.recording import record
@@ -114,7 +115,7 @@ class Assembly:
         Raises:
             ConfigurationError: the items can't be iterated, or retries need a package that isn't there.
         """
-        settings, cadence = self._settings, Cadence()
+        settings, cadence, loop_clock = self._settings, Cadence(), LoopClock()
         source: Source = open_source(items, cadence=cadence, linger_s=settings.linger_s)
         if journaled is not None:
             source = ResumingSource(source, journaled, cadence)
@@ -151,6 +152,7 @@ class Assembly:
             threads=executor.in_threads,
             hinted=plan.hint is not None,
             now_s=cadence.clock(),
+            loop_time=loop_clock.read,
         )
         if plan.kind == "items" and plan.hint is not None:
             function = track_weights(function, load)
@@ -165,6 +167,7 @@ class Assembly:
             cadence=cadence,
             totals=self._totals,
             journaled=journaled,
+            loop_clock=loop_clock,
         )
 
 

@@ -26,6 +26,7 @@ from memflow.processing.gate import Gate
 from memflow.processing.guards import GaveUp
 from memflow.processing.intake import Intake
 from memflow.processing.journaled import JournaledRun
+from memflow.processing.loop_time import LoopClock
 from memflow.processing.notes import CallNotes
 from memflow.processing.outcome import ItemFailure
 from memflow.processing.plan import CallPlan
@@ -54,6 +55,7 @@ class Call:
         cadence: when to let others run.
         totals: the processor's counters.
         journaled: records what becomes of items, or None.
+        loop_clock: what the sizer reads, to be closed with the call; or None.
 
     Attributes:
         current: the batch that item workers are taking from.
@@ -74,8 +76,10 @@ class Call:
         cadence: Cadence,
         totals: Totals,
         journaled: JournaledRun | None = None,
+        loop_clock: LoopClock | None = None,
     ) -> None:
         self.plan = plan
+        self._loop_clock = loop_clock
         self.journaled = journaled
         self.function = function
         self.sizer = sizer
@@ -429,6 +433,8 @@ class Call:
         self.end()
         self._gate.close()
         self.sizer.close()
+        if self._loop_clock is not None:
+            self._loop_clock.close()
         for batch in self._open_batches:
             ended = batch.size - batch.left
             self.totals.batch_broken_off(batch.size, ended, batch.failed)

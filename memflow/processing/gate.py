@@ -258,11 +258,19 @@ class Gate:
                     self._line.split(batch)
                     return False
                 reclaim = partial(self._sampler.reclaim_if_allowed, refusal.requested_bytes)
-                if not self._sampler.settings.auto_gc or not await self._reclaim(wait, reclaim):
+                if not self._may_reclaim(refusal) or not await self._reclaim(wait, reclaim):
                     await self._wait_freed()
         finally:
             self._totals.waited_s += self._clock() - resumed_s
             self._line.leave(batch)
+
+    def _may_reclaim(self, refusal: Refusal) -> bool:
+        """False where what is in use is what the batches in flight were promised, and nothing else to be had."""
+        base = self._sizer.base_bytes
+        if not self._sampler.settings.auto_gc or base is None:
+            return self._sampler.settings.auto_gc
+        unexplained = refusal.in_use_bytes - base - refusal.reserved_bytes
+        return not self._admission.holders or unexplained >= refusal.requested_bytes
 
     async def _clear_for(self, wait: Wait) -> bool:
         """Collect and trim with nothing in flight, once in a wait: what all the others left behind may be all there is.

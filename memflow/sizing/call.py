@@ -11,6 +11,7 @@ measured rate tells which of the two the memory is better spent on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 from memflow.memory.pressure import PressureLevel
@@ -21,6 +22,7 @@ from memflow.sizing.notes import calls_decision, size_decision
 from memflow.sizing.operation import Operation, WarmStart
 from memflow.sizing.outlook import Outlook, SizerLimits, memory_items, most_calls, planned_room
 from memflow.sizing.policy import SizeChoice, SizeView, next_batch_size
+from memflow.sizing.saturation import LoopTime
 from memflow.sizing.warm import sizes_to_take
 
 __all__ = ["CallSizer"]
@@ -57,6 +59,7 @@ class CallSizer:
         "_ended",
         "_last_in_use",
         "_limits",
+        "_loop_time",
         "_operation",
         "_outlook",
         "_plan_bytes",
@@ -83,9 +86,11 @@ class CallSizer:
         auto: bool,
         now_s: float,
         warm: WarmStart | None = None,
+        loop_time: Callable[[], LoopTime] | None = None,
     ) -> None:
         self.batch_size = batch_size
         self.concurrency = concurrency
+        self._loop_time = loop_time
         self._outlook = outlook
         self._operation = operation
         self._limits = limits
@@ -230,6 +235,8 @@ class CallSizer:
             warm, self._warm = self._warm, None
             if may_grow:
                 self._go_on_from(warm, now_s)
+        if self._loop_time is not None:
+            self._search.note_loop(now_s, self._loop_time())
         settled = not self._batches or self._decide_size(now_s, may_grow=may_grow, climbing=climbing)
         if settled:
             self._decide_concurrency(now_s, may_grow=may_grow)

@@ -8,9 +8,10 @@ as much by itself) and go on, or step back. Where doubling did not pay at the st
 where a try lost, a step of a quarter either way (a server that thrashes has its best between two doublings). A round of
 tries that did not pay doubles the time until the next; a rate that moves by itself by a sixth makes it soon again.
 Measured are whole rounds of calls that were started under the present setting (`timing.RateMeter`), so that what an
-older setting started neither helps nor harms. After one round a gain of half is beyond doubt, and so is a loss of a
-quarter in one that took a fifth of a second, of which no pause of the collector takes a quarter; anything less is
-measured over three.
+older setting started neither helps nor harms. A loop that never sleeps is the bottleneck itself: then nothing is tried
+upward, and rates are compared as if it had had a processor all the time (`memflow.sizing.saturation`). After one round
+a gain of half is beyond doubt, and so is a loss of a quarter in one that took a fifth of a second, of which no pause of
+the collector takes a quarter; anything less is measured over three.
 
 See the PyPI package adaptive-concurrency (keep a probe only if throughput rose 5 %) and Netflix's concurrency-limits
 (no growth unless the limit is used); unlike those, nothing here takes a latency for a sign of overload.
@@ -23,6 +24,7 @@ from math import ceil
 
 from memflow.sizing.decisions import Reason
 from memflow.sizing.ramp import Ramp
+from memflow.sizing.saturation import LoopTime
 from memflow.sizing.timing import RateMeter
 
 __all__ = ["ConcurrencyChange", "ConcurrencyPolicy"]
@@ -85,6 +87,7 @@ class ConcurrencyPolicy:
     """
 
     __slots__ = (
+        "_best_share",
         "_ceiling",
         "_cost_s",
         "_factor",
@@ -113,6 +116,7 @@ class ConcurrencyPolicy:
         self.value = self.best = start
         self._ramp = Ramp(start, now_s, first_factor=ramp) if ramp else None
         self.best_rate: float | None = None
+        self._best_share: float | None = None
         self.probing = self.round_full = False
         self._least = least
         self._most = most
@@ -139,6 +143,10 @@ class ConcurrencyPolicy:
             self.round_full = self._ramp.full
         if in_flight < self.value * _USED_SHARE:
             self._idle_calls += calls
+
+    def note_loop(self, now_s: float, time: LoopTime) -> None:
+        """Note what the loop's thread has done so far; without it, no loop is taken to be without time."""
+        self.meter.note_loop(now_s, time)
 
     @property
     def ready(self) -> bool:
@@ -248,11 +256,18 @@ class ConcurrencyPolicy:
         self._round_s = meter.lasted_s * self.value / meter.calls
         if not self.probing:
             return self._judge_baseline(rate, now_s, enough=enough, may_grow=may_grow)
-        gain = rate / self.best_rate if self.best_rate else 1.0
+        gain = self._gain(rate)
         clear_loss = gain <= _CLEAR_LOSS and meter.lasted_s >= _VERDICT_S
         if not enough and not (gain >= _CLEAR_GAIN and self._factor > 1) and not clear_loss:
             return None
         return self._keep(rate, now_s) if gain >= self._margin else self._step_back(rate, now_s)
+
+    def _gain(self, rate: float) -> float:
+        """Return by what factor a rate is above the best one's; where the loop never slept, per second that it had."""
+        if not self.best_rate:
+            return 1.0
+        share, best_share = self.meter.own_share, self._best_share
+        return rate / self.best_rate * (best_share / share if share and best_share else 1.0)
 
     def _is_enough(self) -> bool:
         """True when the measurement bears a verdict on a small gain."""
@@ -287,14 +302,14 @@ class ConcurrencyPolicy:
 
     def _watch_for_change(self, rate: float, now_s: float) -> float:
         """Return the rate of the present setting, smoothed; search again soon where it has changed by itself."""
-        old = self.best_rate
+        old, gain, self._best_share = self.best_rate, self._gain(rate), self.meter.own_share
         if old is None:
             return rate
-        moved = abs(rate / old - 1)
+        moved = abs(gain - 1)
         self._noise += _SMOOTHING * (min(_MOST_NOISE, moved) - self._noise)
         if moved < _CHANGED:
             self._strange = 0
-            return (old + rate) / 2
+            return rate * (1 + 1 / gain) / 2
         self._strange += 1
         if self._strange >= 2:
             self._strange, self._pause_s, self._tried_down, self._plan = 0, _FIRST_PAUSE_S, False, [_UP]
@@ -306,6 +321,9 @@ class ConcurrencyPolicy:
         factor = self._plan[0]
         target = int(self.value * factor) if factor < 1 else ceil(self.value * factor)
         target = max(self._least, min(self._ceiling, target))
+        if factor > 1 and self.meter.own_share is not None:
+            self._pass_over(now_s)
+            return None
         if factor > 1 and (not may_grow or target < 1.1 * self.value):
             if may_grow:
                 self._next_in_plan(now_s)
@@ -318,10 +336,17 @@ class ConcurrencyPolicy:
         self.probing = True
         return ConcurrencyChange(before, target, Reason.PROBE)
 
+    def _pass_over(self, now_s: float) -> None:
+        """Leave out what would give a loop more to do that has no time left; fewer calls may take less of it."""
+        if not self._tried_down and self._plan[0] == _UP:
+            self._tried_down = True
+            self._plan.append(_DOWN)
+        self._next_in_plan(now_s)
+
     def _keep(self, rate: float, now_s: float) -> ConcurrencyChange:
         """What pays is followed at once, and the other way needs no try."""
         change = ConcurrencyChange(self.best, self.value, Reason.PAID, self.best_rate, rate)
-        self.best, self.best_rate, self.probing = self.value, rate, False
+        self.best, self.best_rate, self._best_share, self.probing = self.value, rate, self.meter.own_share, False
         self._pause_s, self._next_probe_s = _FIRST_PAUSE_S, now_s
         self._plan, self._fine = [self._factor], self._factor in _FINE
         self._tried_down = self._fresh = True
@@ -331,8 +356,8 @@ class ConcurrencyPolicy:
         change = ConcurrencyChange(self.value, self.best, Reason.DID_NOT_PAY, self.best_rate, rate)
         baseline = self.best_rate
         if baseline:
-            self._cost_s += max(0.0, 1 - rate / baseline) * (now_s - self.meter.since_s)
-        lost = baseline is not None and rate * self._margin < baseline
+            self._cost_s += max(0.0, 1 - self._gain(rate)) * (now_s - self.meter.since_s)
+        lost = bool(baseline) and self._gain(rate) * self._margin < 1
         self._move(self.best, now_s)
         self.probing, self.best_rate = False, baseline
         if self._factor == _UP and not self._tried_down:

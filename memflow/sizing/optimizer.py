@@ -24,6 +24,7 @@ from memflow.sizing.outlook import SizerLimits
 from memflow.sizing.policy import SizeBounds, items_that_fit
 from memflow.sizing.profile import CostProfile
 from memflow.sizing.recollection import Recollection
+from memflow.sizing.saturation import LoopTime
 from memflow.sizing.statistics import BatchStatistics, OperationStatistics, describe
 from memflow.sizing.warm import first_size, going_on
 from memflow.sizing.wrapping import wrap
@@ -189,6 +190,7 @@ class BatchOptimizer:
         most_concurrency: int | None = None,
         hinted: bool = False,
         now_s: float,
+        loop_time: Callable[[], LoopTime] | None = None,
     ) -> CallSizer:
         """Return the sizes of a call that begins now.
 
@@ -202,6 +204,7 @@ class BatchOptimizer:
             most_concurrency: Never more calls in flight than this, whatever the settings say.
             hinted: Weight is in bytes of size hint.
             now_s: Monotonic time, seconds.
+            loop_time: What the thread that runs the event loop has spent its time on.
         """
         known = self._operation(operation, kind, hinted=hinted)
         settings, warm = self.settings, known.start
@@ -241,6 +244,7 @@ class BatchOptimizer:
             auto=auto and settings.auto_adjust,
             now_s=now_s,
             warm=going_on(warm, batch_size, concurrency, kind),
+            loop_time=loop_time,
         )
         self._sizers[operation] = sizer
         return sizer

@@ -15,6 +15,7 @@ from math import inf
 from statistics import median
 
 from memflow.sizing.fitting import fit_line
+from memflow.sizing.saturation import LoopTime, LoopUse
 
 __all__ = ["RateMeter", "TimeModel"]
 
@@ -145,7 +146,18 @@ class RateMeter:
         lasted_s: how long those rounds took, seconds.
     """
 
-    __slots__ = ("_counted", "_items", "_next", "_round", "_round_items", "calls", "lasted_s", "opened_s", "since_s")
+    __slots__ = (
+        "_counted",
+        "_items",
+        "_next",
+        "_round",
+        "_round_items",
+        "_use",
+        "calls",
+        "lasted_s",
+        "opened_s",
+        "since_s",
+    )
 
     def __init__(self, since_s: float, in_flight: int) -> None:
         self.since_s = since_s
@@ -156,6 +168,7 @@ class RateMeter:
         self._counted = 0
         self._items = 0
         self._round_items = 0
+        self._use = LoopUse()
 
     def add(self, calls: int, items: int, started_s: float, now_s: float) -> None:
         """Count calls that ended now."""
@@ -177,6 +190,17 @@ class RateMeter:
         self.calls = self._counted = self._items = self._round_items = 0
         self.lasted_s = 0.0
         self._next = self._round
+        self._use.restart()
+
+    def note_loop(self, now_s: float, time: LoopTime) -> None:
+        """Note what the loop's thread has done so far."""
+        if self.opened_s is not None:
+            self._use.note(now_s, time)
+
+    @property
+    def own_share(self) -> float | None:
+        """The share of the time in which a loop that never slept had a processor; None where it slept, or unknown."""
+        return self._use.own_share(self.lasted_s)
 
     @property
     def rate(self) -> float:

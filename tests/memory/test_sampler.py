@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 from memflow.exceptions import MemflowError
 from memflow.memory.allocator import allocator_name
 from memflow.memory.pressure import PressureLevel
-from memflow.memory.probe import MemoryProbe
+from memflow.memory.probe import LinuxProbe, MemoryProbe
 from memflow.memory.reclaim import ReclaimResult
 from memflow.memory.sampler import Sampler
 from memflow.memory.state import MemoryState
@@ -95,14 +96,54 @@ def test_an_interval_of_nothing_reads_at_every_boundary() -> None:
     assert probe.boundary_reads == 5
 
 
-def test_readings_at_boundaries_cost_a_hundredth_of_the_time_but_at_the_last_level() -> None:
-    sampler = Sampler(MemoryManagerSettings(boundary_interval_s=0.002))
-    for _ in range(200):
-        sampler._spacing_s(50e-6, PressureLevel.NORMAL)
-    assert sampler._spacing_s(50e-6, PressureLevel.NORMAL) == pytest.approx(0.005, rel=0.01)
-    assert sampler._spacing_s(50e-6, PressureLevel.STOP) == 0.002
-    assert sampler._spacing_s(10.0, PressureLevel.SHRINK) < 0.011  # one that waited for the interpreter
-    assert Sampler(MemoryManagerSettings(boundary_interval_s=0))._spacing_s(50e-6, PressureLevel.NORMAL) == 0
+@pytest.mark.skipif(sys.platform != "linux", reason="glances need /proc")
+def test_a_glance_does_between_two_readings_unless_it_shows_much_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    sampler = Sampler(MemoryManagerSettings(boundary_interval_s=0.001), clock=clock)
+    first = sampler.sample()
+    sampler._spacing.has_read(clock.now_s, 10.0, urgent=False)  # so dear that the next in full is due after 10 ms
+    seen = []
+
+    def glance(probe: LinuxProbe) -> int:
+        seen.append(clock.now_s)
+        return first.in_use_bytes + risen
+
+    monkeypatch.setattr(LinuxProbe, "glance", glance)
+    risen = 0
+    for clock.now_s in (0.0005, 0.0015, 0.0016, 0.003):
+        sampler.at_boundary(clock.now_s)
+    assert seen == [0.0015, 0.003]
+    assert sampler.state.samples == 1
+    risen = first.limit_bytes
+    clock.now_s = 0.005
+    sampler.at_boundary(clock.now_s)
+    assert (seen[-1], sampler.state.samples) == (0.005, 2)
+    sampler.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glances need /proc")
+def test_while_somebody_holds_objects_every_boundary_is_read_in_full() -> None:
+    clock = Clock()
+    sampler = Sampler(MemoryManagerSettings(boundary_interval_s=0.001), clock=clock)
+    sampler.sample()
+    sampler._spacing.has_read(clock.now_s, 10.0, urgent=False)
+    with sampler.state.pins.held():
+        clock.now_s = 0.002
+        sampler.at_boundary(clock.now_s)
+    assert sampler.state.samples == 2
+    sampler.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_glance_is_what_a_reading_says() -> None:
+    with_glances = Sampler(MemoryManagerSettings())
+    reading = with_glances.sample()
+    probe = with_glances.probe
+    assert isinstance(probe, LinuxProbe)
+    assert abs(probe.glance() - reading.in_use_bytes) < 64 << 20
+    probe.close()
+    with pytest.raises(MemflowError, match="closed"):
+        probe.glance()
 
 
 def test_the_level_follows_and_is_logged_in_debug(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memflow.memory.readings import MemoryReading
+from memflow.memory.spacing import Spacing
 from memflow.memory.state import MemoryState
 from memflow.processing.batch import Batch
 from memflow.processing.handover import Handover
@@ -163,7 +164,7 @@ def test_the_ledger_adds_up_whatever_happens(steps: list[tuple[str, int]]) -> No
 def test_a_gate_passes_on_between_two_readings_and_gives_back_when_nobody_follows(run_virtual) -> None:
     async def main() -> None:
         door = Door(bytes_each=400 * MIB)
-        door.bundle.sampler.settings = door.bundle.sampler.settings.model_copy(update={"boundary_interval_s": 10.0})
+        door.bundle.sampler._spacing = Spacing(10.0)
         first, second, third = (Batch(n, [None], None, full=True) for n in range(3))
         door.bundle.sampler.sample()
         assert door.gate.try_enter(first)
@@ -190,7 +191,7 @@ def test_a_gate_passes_on_between_two_readings_and_gives_back_when_nobody_follow
 def test_what_was_kept_is_given_back_with_the_gate(run_virtual) -> None:
     async def main() -> None:
         door = Door(bytes_each=400 * MIB)
-        door.bundle.sampler.settings = door.bundle.sampler.settings.model_copy(update={"boundary_interval_s": 10.0})
+        door.bundle.sampler._spacing = Spacing(10.0)
         door.bundle.sampler.sample()
         first, second = (Batch(n, [None], None, full=True) for n in range(2))
         assert door.gate.try_enter(first)
