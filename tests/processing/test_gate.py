@@ -572,6 +572,29 @@ def test_waiting_reclaims_when_that_is_due(run) -> None:
     run(main)
 
 
+@pytest.mark.parametrize(("in_use", "asks"), [(850 * MIB, False), (1000 * MIB, True)])
+def test_a_wait_reclaims_nothing_where_all_use_is_what_was_promised(run_virtual, in_use: int, asks: bool) -> None:
+    """With 50 MiB in use without it and 800 MiB promised, 1000 MiB leave something to be had, and 850 MiB nothing."""
+
+    async def main() -> None:
+        door, asked = Door(50 * MIB, auto_gc=True), []
+
+        async def reclaim(wanted_bytes: int) -> None:
+            asked.append(wanted_bytes)
+
+        door.bundle.sampler.reclaim_if_allowed = reclaim  # type: ignore[method-assign]
+        door.sizer.base_bytes = 50 * MIB
+        first, second = batch(8), batch(1)
+        assert door.gate.try_enter(first)
+        door.probe.set(in_use)
+        with anyio.move_on_after(0.1):
+            await door.gate.wait_enter(second)
+        assert bool(asked) is asks
+        assert set(asked) <= {100 * MIB}
+
+    run_virtual(main)
+
+
 def test_where_no_thread_can_be_started_it_reclaims_by_itself(run) -> None:
     """RLIMIT_DATA counts the stack of a thread."""
 
