@@ -31,6 +31,7 @@ _GROWING_S = 0.005
 _TIMED = 3
 _FAR = 4
 _SETTLED_S = 0.02
+_LOOP_S = 0.02
 _CLIMBED = 1.005
 _PLANNED = 1.05
 _PLAN_S = 1.0
@@ -60,6 +61,7 @@ class CallSizer:
         "_last_in_use",
         "_limits",
         "_loop_time",
+        "_next_loop_s",
         "_operation",
         "_outlook",
         "_plan_bytes",
@@ -90,7 +92,7 @@ class CallSizer:
     ) -> None:
         self.batch_size = batch_size
         self.concurrency = concurrency
-        self._loop_time = loop_time
+        self._loop_time, self._next_loop_s = loop_time, now_s
         self._outlook = outlook
         self._operation = operation
         self._limits = limits
@@ -235,8 +237,9 @@ class CallSizer:
             warm, self._warm = self._warm, None
             if may_grow:
                 self._go_on_from(warm, now_s)
-        if self._loop_time is not None:
+        if self._loop_time is not None and (now_s >= self._next_loop_s or self._search.meter.wants_note):
             self._search.note_loop(now_s, self._loop_time())
+            self._next_loop_s = now_s + _LOOP_S
         settled = not self._batches or self._decide_size(now_s, may_grow=may_grow, climbing=climbing)
         if settled:
             self._decide_concurrency(now_s, may_grow=may_grow)

@@ -102,6 +102,7 @@ class ConcurrencyPolicy:
         "_plan",
         "_ramp",
         "_round_s",
+        "_sees_loop",
         "_strange",
         "_tried_down",
         "best",
@@ -131,6 +132,7 @@ class ConcurrencyPolicy:
         self._strange = 0
         self._noise = 0.0
         self._idle_calls = 0
+        self._sees_loop = False
         self._round_s = 0.0
         self._fresh = True
         self.meter = RateMeter(now_s, start)
@@ -146,6 +148,7 @@ class ConcurrencyPolicy:
 
     def note_loop(self, now_s: float, time: LoopTime) -> None:
         """Note what the loop's thread has done so far; without it, no loop is taken to be without time."""
+        self._sees_loop = True
         self.meter.note_loop(now_s, time)
 
     @property
@@ -282,6 +285,8 @@ class ConcurrencyPolicy:
     def _judge_baseline(self, rate: float, now_s: float, *, enough: bool, may_grow: bool) -> ConcurrencyChange | None:
         """Measure the present setting; then try another one if that is due."""
         if not enough and not (self._fresh and self._is_enough_to_try()):
+            return None
+        if self._sees_loop and not self.meter.sees_loop:
             return None
         if self.best_rate is None or not self._fresh:  # else it has just been measured, and kept
             self.best, self.best_rate = self.value, self._watch_for_change(rate, now_s)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 __all__ = ["LoopTime", "LoopUse"]
 
 _SATURATED = 0.95
-_MOST_UNSEEN = 0.5
+_LEAST_SEEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,15 @@ class LoopUse:
             self._first = now_s, time
         self._latest = now_s, time
 
+    @property
+    def has_begun(self) -> bool:
+        """True once there is a note to begin with."""
+        return self._first is not None
+
+    def covers(self, lasted_s: float) -> bool:
+        """Tell whether the notes span at least half of so many seconds."""
+        return bool(self._first and self._latest and self._latest[0] - self._first[0] >= _LEAST_SEEN * lasted_s)
+
     def own_share(self, lasted_s: float) -> float | None:
         """Return the share of the time for which a loop that never slept had a processor.
 
@@ -64,11 +73,11 @@ class LoopUse:
         Returns:
             A number in (0, 1], or None where the loop slept, or where nobody can tell.
         """
-        if self._first is None or self._latest is None:
+        if self._first is None or self._latest is None or not self.covers(lasted_s):
             return None
         (first_s, first), (latest_s, latest) = self._first, self._latest
         span_s, ran_s = latest_s - first_s, latest.ran_s - first.ran_s
-        if span_s <= 0 or ran_s <= 0 or span_s < _MOST_UNSEEN * lasted_s:
+        if span_s <= 0 or ran_s <= 0:
             return None
         own_s = max(ran_s, span_s - max(0.0, latest.waited_s - first.waited_s))
         return round(min(1.0, own_s / span_s), 9) if ran_s >= _SATURATED * own_s else None

@@ -198,6 +198,16 @@ class RateMeter:
             self._use.note(now_s, time)
 
     @property
+    def wants_note(self) -> bool:
+        """True where it has opened and nothing was noted yet."""
+        return self.opened_s is not None and not self._use.has_begun
+
+    @property
+    def sees_loop(self) -> bool:
+        """True where enough of what is measured was noted to tell whether the loop ever slept."""
+        return self._use.covers(self.lasted_s)
+
+    @property
     def own_share(self) -> float | None:
         """The share of the time in which a loop that never slept had a processor; None where it slept, or unknown."""
         return self._use.own_share(self.lasted_s)

@@ -1,6 +1,7 @@
 """When a call's sizer decides, and what it tells admission. Whole runs are in `test_simulation`."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from memflow.sizing.decisions import Reason
 from memflow.sizing.operation import Operation
 from memflow.sizing.outlook import SizerLimits, bytes_per_item, memory_items, most_calls
 from memflow.sizing.policy import SizeBounds
+from memflow.sizing.saturation import LoopTime
 
 
 class Known:
@@ -400,3 +402,26 @@ def test_closing_remembers_and_is_counted():
     assert operation.open == 1
     made.close()
     assert (operation.open, operation.batch_size, operation.concurrency) == (0, 33, 5)
+
+
+def test_what_the_loop_does_is_asked_fifty_times_a_second_and_bounds_the_search():
+    """A loop that never sleeps: more calls are never tried, however long it goes on."""
+    asked = []
+
+    def loop_time():
+        asked.append(now_s)
+        return LoopTime(now_s, 0.0)
+
+    operation = Operation("work", "items")
+    operation.concurrency = 4
+    made = CallSizer(
+        Known(), operation, limits(), batch_size=1, concurrency=4, auto=True, now_s=0.0, loop_time=loop_time
+    )
+    now_s = 0.0
+    for _ in range(3000):
+        now_s += 0.001
+        made.finished(items=1, weight=1.0, seconds=0.004 - 1e-9, full=True, in_flight=4, now_s=now_s)
+    assert 10 <= len(asked) <= 151
+    soon = [later - earlier for earlier, later in pairwise(asked) if later - earlier < 0.0199]
+    assert len(soon) <= len(operation.decisions) + 1  # as a measurement begins
+    assert not [each for each in operation.decisions if each.after > 4]
