@@ -25,7 +25,7 @@ from memflow.analysis.whose import Whose
 from memflow.memory.readings import AllocatorReading, MemoryReading, MemoryWindow
 from memflow.memory.signals import ProcessSignals, read_signals
 
-__all__ = ["LOOKS_IN_A_ROW", "GrowthWatch"]
+__all__ = ["LOOKS_IN_A_ROW", "SAMPLES_IN_A_ROW", "GrowthWatch"]
 
 SAMPLE_INTERVAL_S = 0.02
 """Least seconds between two samples of live memory."""
@@ -197,8 +197,9 @@ class GrowthWatch:
     def _look_first(self, window: GrowthWindow, items: int) -> Change | None:
         finding = growth(window, self.thresholds)
         self.agreeing = self.agreeing + 1 if finding is not None else 0
-        # What came before the first of them was not looked at.
-        self._agreeing_samples += self._unseen if self.agreeing > 1 else self._rss.samples_per_row
+        # What came before the first of them was not looked at, and what earlier ones agreed on is over.
+        since = self._agreeing_samples + self._unseen
+        self._agreeing_samples = since if self.agreeing > 1 else self._rss.samples_per_row
         if self.agreeing > 1:
             self.inquiry.look(items)
         rows = self._agreeing_samples // self._rss.samples_per_row

@@ -1,5 +1,6 @@
 """What is kept between two looks."""
 
+import itertools
 import random
 from itertools import pairwise
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memflow.analysis.detectors import Finding, IssueKind, Thresholds
-from memflow.analysis.growth_watch import GrowthWatch
+from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
+from memflow.analysis.growth import MIN_ROWS
+from memflow.analysis.growth_watch import SAMPLES_IN_A_ROW, GrowthWatch
 from memflow.analysis.watch import UseWatch
 from memflow.memory.readings import AllocatorReading, MemoryReading, MemoryWindow
 
@@ -92,6 +94,25 @@ def test_what_is_in_flight_counts_as_none_once_it_is_drained():
     watch.sample(window(0.0, {"a": 1}, {"a": 3.0, "b": 4.0}))
     watch.sample(window(1.0, {"a": 2}, {"a": 3.0}, drained=True))
     assert list(watch.window(reading(2, 1)).rss.in_flight) == [7.0, 0.0]
+
+
+@pytest.mark.parametrize("seen", [(), (3, 4, 9, 10, 30, 31), tuple(range(20, 26))])
+def test_looks_must_agree_over_some_samples_whatever_earlier_ones_said(seen, monkeypatch):
+    """Looks that agreed before, and then did not, count for nothing."""
+    evidence = {"seen_items": 1.0, "seen_s": 1.0, "growth_mb_per_min": 1.0}
+    finding, look = Finding(IssueKind.SUSPECTED_LEAK, Severity.INFO, evidence), itertools.count()
+
+    def scripted(*_):
+        number = next(look)
+        return finding if number in seen or number >= 40 else None
+
+    monkeypatch.setattr("memflow.analysis.growth_watch.growth", scripted)
+    watch, opened = watch_of(), []
+    for k in range(MIN_ROWS + 60):
+        changes = watch.sample(window(float(k), {"a": k}))
+        if any(getattr(each, "kind", None) is IssueKind.SUSPECTED_LEAK for each in changes):
+            opened.append(k - MIN_ROWS + 1)
+    assert opened[0] == 40 + SAMPLES_IN_A_ROW - 1
 
 
 @pytest.mark.parametrize("seed", range(5))
