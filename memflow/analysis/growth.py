@@ -42,9 +42,9 @@ __all__ = [
     "unexplained_mb_per_min",
 ]
 
-FLOOR_ROWS = 2
-"""Rows of which a floor is the least."""
-MIN_ROWS = 36 * FLOOR_ROWS
+FLOOR_ROWS = 4
+"""Rows of which a floor is the least: with fewer, what is held for a few batches is in them, and rises by chance."""
+MIN_ROWS = 18 * FLOOR_ROWS
 """Rows below which growth is not judged."""
 MIN_GAIN: Mapping[str, float] = {
     "blocks": 3_000,
@@ -54,6 +54,10 @@ MIN_GAIN: Mapping[str, float] = {
     "tasks": 50,
 }
 """What a signal must have gained over the window, in its own unit; less is noise of caches and interning."""
+SURE_Z = 2.33
+"""Standard deviations from which a rise is no chance, overall and in the last half: one in a hundred would be."""
+SAME_PACE = 0.75
+"""Share of its pace at which growth must go on in the last half, and in the last third."""
 BYTES_PER_BLOCK, LEAST_BYTES_PER_BLOCK = 64, 16
 """What a block of CPython's allocator is taken to hold where RSS does not show it, and the least it can; in bytes."""
 NO_MB_PER_MIN = 1e-9
@@ -204,19 +208,24 @@ def _newest(lows: _Lows) -> _Lows:
 
 
 def _rises(lows: _Lows, min_gain: float) -> bool:
-    """All tests at once: large enough, sure (overall, in the last half, in the last third), and not slowing down."""
+    """All tests at once: large enough, sure (overall, and in the last half), and not slowing down.
+
+    The last third has too few floors for its order to be sure; its pace tells whether growth has stopped.
+    """
     xs, ys = lows.xs, lows.ys
     half, third = len(ys) // 2, len(ys) - len(ys) // 3
     if is_one_step(xs, ys):
         return False  # to a new level: no growth that goes on
     # The shortest first, since what a test costs grows with the square of the length.
-    if mann_kendall_z(ys[third:]) <= 1.64 or mann_kendall_z(ys[half:]) <= 1.64 or mann_kendall_z(ys) <= 2.33:
+    if mann_kendall_z(ys[half:]) <= SURE_Z or mann_kendall_z(ys) <= SURE_Z:
         return False
     slope = theil_sen(xs, ys)
     if _gain(lows, slope) <= max(min_gain, _swing(lows, slope)):
         return False
     steepest = max(theil_sen(xs[:half], ys[:half]), slope)
-    return theil_sen(xs[half:], ys[half:]) >= 0.8 * steepest and theil_sen(xs[third:], ys[third:]) >= 0.8 * slope
+    if theil_sen(xs[third:], ys[third:]) < SAME_PACE * slope:
+        return False
+    return theil_sen(xs[half:], ys[half:]) >= SAME_PACE * steepest
 
 
 def _gain(lows: _Lows, slope: float | None = None) -> float:

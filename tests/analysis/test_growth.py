@@ -170,6 +170,33 @@ def test_growth_that_goes_on_and_growth_that_has_stopped():
     assert still_growing(window(slower), THRESHOLDS) is None
 
 
+def held_for_a_while(rng, n):
+    """Amounts that come and go, some samples each: what goes on around a program, as a row of samples sees it."""
+    held, values = [], []
+    for _ in range(n):
+        while held and (len(held) >= 5 or rng.random() < 0.3):
+            held.pop(rng.randrange(len(held)))
+        held.append(rng.choice((0, 0, 0, rng.randrange(16_000), rng.randrange(16_000))))
+        values.append(100_000 + sum(held))
+    return values
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_growth_is_told_from_what_is_held_for_a_while(seed):
+    noise, sharp = held_for_a_while(random.Random(seed), 200), Thresholds(growth_mb_per_min=1e-9)
+    assert all(growth(window(noise[:n]), sharp) is None for n in range(MIN_ROWS, 200, 4))
+    leak = [each + 400 * k for k, each in enumerate(noise)]
+    assert any(growth(window(leak[:n]), sharp) is not None for n in range(MIN_ROWS, 200, 4))
+
+
+def test_growth_goes_on_though_the_order_of_the_newest_lows_is_unsure():
+    """Two large amounts in the last third, for longer than a floor: its order says little, its pace is the same."""
+    values = curve(LEAKS["steady"], n=144)
+    for start in (104, 120):
+        values[start : start + 4] = [each + 20_000 for each in values[start : start + 4]]
+    assert growth(window(values), THRESHOLDS) is not None
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from(sorted(LEAKS | CLEAN)), st.floats(0.01, 100), st.integers(0, 100))
 def test_scale_changes_the_rate_and_nothing_else(name, factor, seed):
