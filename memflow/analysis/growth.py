@@ -30,6 +30,7 @@ from memflow.analysis.trend import (
 
 __all__ = [
     "COUNTS",
+    "FLOOR_ROWS",
     "MIN_GAIN",
     "MIN_ROWS",
     "GrowthWindow",

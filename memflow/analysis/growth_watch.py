@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
-from memflow.analysis.growth import COUNTS, MIN_ROWS, GrowthWindow, growth, has_begun, span_s, still_growing
+from memflow.analysis.growth import (
+    COUNTS,
+    FLOOR_ROWS,
+    MIN_ROWS,
+    GrowthWindow,
+    growth,
+    has_begun,
+    span_s,
+    still_growing,
+)
 from memflow.analysis.imports import Imports
 from memflow.analysis.inquiry import Inquiry
 from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
@@ -35,8 +44,8 @@ IDLE_SAMPLE_S = 0.5
 """Seconds after which a sample is taken although no item was finished."""
 LOOKS_IN_A_ROW = 3
 """Looks that must agree before growth is believed, and before it counts as over."""
-SAMPLES_IN_A_ROW = 7
-"""Samples that those looks must cover."""
+SAMPLES_IN_A_ROW = FLOOR_ROWS + 1
+"""Rows of samples that those looks must cover: there is a low then that the first of them had not seen."""
 TIME_SHARES = (0.006, 0.004)
 """Shares of the time that sampling, and looking at growth, may take."""
 WARY_TIME_SHARES = (0.025, 0.025)
