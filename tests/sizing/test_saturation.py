@@ -45,7 +45,7 @@ def test_nobody_can_tell_from_one_look_nor_from_a_short_one():
 
 
 class Loop:
-    """A loop on which each item takes processor time: more, the more calls there are; at most 100 items in flight."""
+    """A loop on which each item takes processor time, and each call some more; 128 items are in flight at most."""
 
     def __init__(self, *, per_item_s=0.001, per_call_s=0.0, latency_s=0.0, got=lambda now_s: 1.0):
         self.per_item_s, self.per_call_s, self.latency_s, self.got = per_item_s, per_call_s, latency_s, got
