@@ -93,11 +93,14 @@ class _Climb:
         holders += [each for each in frozen if id(each) not in known]
         longer: list[list[Any]] = []
         self.own.add(id(longer))
+        # The calls in flight of a function hold its closure, too; they end, and their name with them.
+        closed = {id(cell) for each in holders if type(each) is tuple for cell in each if type(cell) is CellType}
         for holder in holders:
             if id(holder) in self.own or _is_ours(holder):
                 continue
             # A list may be long: it isn't copied.
-            for key in frontier.keys() & map(id, holder if type(holder) is list else gc.get_referents(holder)):
+            keys = frontier.keys() & map(id, holder if type(holder) is list else gc.get_referents(holder))
+            for key in keys - closed if id(type(holder)) in WORKER_CODES else keys:
                 for path in frontier[key]:
                     if (id(path[0]), id(holder)) in seen or id(path[0]) in self.ended:
                         continue

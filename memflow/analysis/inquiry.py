@@ -13,6 +13,7 @@ from __future__ import annotations
 import _thread
 import gc
 import logging
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -29,12 +30,15 @@ __all__ = ["Inquiry"]
 
 _log = logging.getLogger("memflow.analysis")
 
-_BUDGET_S = 1.0
+_BUDGET_S, _LARGE_BUDGET_S = 1.0, 2.5
+"""Processor seconds of a snapshot, and of a comparison, at most; the latter on a large heap."""
 _IDLE_SHARE = 0.01
 _BUSY_SHARE = 0.05
 _BUSY_LOOKS = 4
 _EAGER_LOOKS = 3
 _LEAST_INTERVAL_S = 0.1
+_MANY_BLOCKS = 1_000_000
+"""Blocks of the allocator from which a heap is large: looked at less thoroughly, unless that has found nothing."""
 
 
 class Inquiry:
@@ -68,7 +72,7 @@ class Inquiry:
         self._holders: tuple[Suspect, ...] = ()
         self._notes: tuple[str, ...] = ()
         self._sites = sites
-        self._compared = False
+        self._compared = self._is_thorough = False
         self._enabled = enabled
         self._told = told
         self._pins = pins
@@ -114,7 +118,7 @@ class Inquiry:
 
     def forget(self) -> None:
         """Drop what was found: growth is over."""
-        self._holders, self.collected, self._looks = (), None, 0
+        self._holders, self.collected, self._looks, self._is_thorough = (), None, 0, False
         if self._sites is not None:
             self._sites.forget()
 
@@ -152,11 +156,13 @@ class Inquiry:
 
     def _run(self, items: int, *, compare: bool, may_collect: bool) -> None:
         before, before_items = self._before, self._before_items
-        after = take_snapshot(budget_s=_BUDGET_S, pins=self._pins)
+        is_large = sys.getallocatedblocks() >= _MANY_BLOCKS
+        budget_s, thorough = _LARGE_BUDGET_S if is_large else _BUDGET_S, self._is_thorough or not is_large
+        after = take_snapshot(budget_s=budget_s, pins=self._pins, thorough=thorough)
         self._before, self._before_items = after, items
-        if not compare or before is None:
+        if not compare or before is None or before.thorough is not thorough:
             return
-        found = find_suspects(before, after, items=items - before_items, budget_s=_BUDGET_S, pins=self._pins)
+        found = find_suspects(before, after, items=items - before_items, budget_s=budget_s, pins=self._pins)
         self._compared = True
         if may_collect and not gc.isenabled() and self.collected is None:
             self.collected = collect_once()
@@ -164,6 +170,7 @@ class Inquiry:
             # What has grown again is no accident of the moment, such as work in flight: it goes first.
             again = {each.what for each in self._holders}
             self._holders = tuple(sorted(found, key=lambda suspect: suspect.what not in again))
+        self._is_thorough = thorough or not found
         self._told()
 
 

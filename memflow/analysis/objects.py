@@ -179,31 +179,27 @@ def without_tuples(source: Callable[..., list[Any]], *args: Any) -> list[Any]:
 def referrers(*things: Any) -> list[Any]:
     """Return what the collector knows to refer to some objects; of tuples, only closures and defaults of functions.
 
-    One call of C for the whole heap (about 50 ms for a million objects, twice) in which no other thread runs; to go
+    One call of C (about 50 ms for a million objects, twice where there are tuples) in which no other thread runs; to go
     through the heap in slices takes ten times as long, and keeps alive meanwhile whatever the program lets go of.
     """
-    found = without_tuples(gc.get_referrers, *things)
-    functions = _functions_with(*things)
-    held = set(map(id, things))
-    tuples = (each for function in functions for each in (function.__closure__, function.__defaults__))
-    return found + [each for each in tuples if each and not held.isdisjoint(map(id, each))]
-
-
-def _functions_with(*things: Any) -> list[FunctionType]:
-    """Return the functions that refer to tuples with these objects; all in one call of C, see `without_tuples`."""
     every: list[Any] = []
+    kept: list[Any] = []
+    functions: list[FunctionType] = []
     tuples: list[Any] = []
     second: list[Any] = []
-    functions: list[Any] = []
     nothing = repeat(False)
     fill = compress(map(every.extend, starmap(gc.get_referrers, [things])), nothing)
+    keep = compress(every, map(is_not, map(type, every), repeat(tuple)))
     found = compress(every, map(is_, map(type, every), repeat(tuple)))
     pick = compress(map(tuples.extend, [islice(found, _MOST_TUPLES)]), nothing)
-    ask = compress(map(second.extend, starmap(gc.get_referrers, [tuples])), nothing)
-    keep = compress(second, map(is_, map(type, second), repeat(FunctionType)))
+    ask = compress(map(second.extend, starmap(gc.get_referrers, filter(None, [tuples]))), nothing)
+    those = compress(second, map(is_, map(type, second), repeat(FunctionType)))
+    close = compress(map(functions.extend, [those]), nothing)
     clear = compress(map(list.clear, [every, tuples, second]), nothing)
-    functions.extend(chain(fill, pick, ask, keep, clear))
-    return functions
+    kept.extend(chain(fill, keep, pick, ask, close, clear))
+    held = set(map(id, things))
+    closures = (each for function in functions for each in (function.__closure__, function.__defaults__))
+    return kept + [each for each in closures if each and not held.isdisjoint(map(id, each))]
 
 
 def tracked_objects(generation: int) -> list[Any]:

@@ -42,6 +42,7 @@ __all__ = [
     "Types",
     "inner_entries",
     "long_ones",
+    "module_names",
     "scan",
     "take_snapshot",
 ]
@@ -67,15 +68,19 @@ class Snapshot:
     Attributes:
         seconds: What taking it cost.
         complete: False where the budget ran out.
+        thorough: True where it looked below short containers too; only such as agree in this are worth comparing.
     """
 
-    __slots__ = ("_counts", "_rows", "complete", "seconds")
+    __slots__ = ("_counts", "_rows", "complete", "seconds", "thorough")
 
-    def __init__(self, counts: dict[Key, int], rows: array[int], *, seconds: float, complete: bool) -> None:
+    def __init__(
+        self, counts: dict[Key, int], rows: array[int], *, seconds: float, complete: bool, thorough: bool
+    ) -> None:
         self._counts = counts
         self._rows = rows  # id, id of its type, entries, and entries of the containers in it; one after the other
         self.seconds = seconds
         self.complete = complete
+        self.thorough = thorough
 
     def containers(self) -> dict[tuple[int, int], tuple[int, int]]:
         """Return the entries, and the entries one level down, by id and type id."""
@@ -167,11 +172,21 @@ def _take_turn(
     return True
 
 
-def long_ones(objects: list[Any], kinds: list[int], types: Types, present: set[int]) -> list[tuple[Any, int]]:
+def long_ones(
+    objects: list[Any], kinds: list[int], types: Types, present: set[int], *, thorough: bool = True
+) -> list[tuple[Any, int]]:
     """Return the containers with `LEAST` entries or more, with those one level down that the collector passes over.
 
     A dict of plain values is not tracked before Python 3.14: only its holder leads to it. Blocks of numbers never are;
     of these, only the long ones count.
+
+    Args:
+        objects: What to look at.
+        kinds: The ids of their types.
+        types: What was learnt of these.
+        present: The types that are among them.
+        thorough: False does not look below short containers, of which large heaps mostly consist, but for the
+            attributes of instances.
     """
     plain = list(compress(objects, map(types.plain.__contains__, kinds)))
     found = [(each, length) for each, length in zip(plain, map(len, plain), strict=True) if length >= LEAST]
@@ -183,7 +198,12 @@ def long_ones(objects: list[Any], kinds: list[int], types: Types, present: set[i
             found.append((each, length))
     huge = {id(each) for each, length in found if length > HUGE}
     near: Any = objects
-    if not present <= types.looked_into:
+    if not thorough:
+        opened = present & types.looked_into - types.plain
+        near = list(compress(objects, map(opened.__contains__, kinds))) if opened else []
+        near += [each for each in gc.get_referents(*near) if type(each) is dict]  # their attributes
+        near += [each for each, _ in found]
+    elif not present <= types.looked_into:
         near = compress(objects, map(types.looked_into.__contains__, kinds))
     below = gc.get_referents(*[each for each in near if id(each) not in huge] if huge else near)
     untracked = [
@@ -195,6 +215,11 @@ def long_ones(objects: list[Any], kinds: list[int], types: Types, present: set[i
     return found + [(each, len(each)) for each in untracked]
 
 
+def module_names() -> list[Any]:
+    """Return the dicts of the modules' names."""
+    return [values for _, values in module_dicts().values()]
+
+
 def inner_entries(container: Any, length: int) -> int:
     """Return the entries of the builtin containers in a container; 0 where it is too long to look."""
     if length > HUGE or type(container) is set:
@@ -203,12 +228,14 @@ def inner_entries(container: Any, length: int) -> int:
     return sum([len(each) for each in below if type(each) is list or type(each) is dict or type(each) is set])
 
 
-def take_snapshot(*, budget_s: float = 0.5, pins: Pins | None = None) -> Snapshot:
+def take_snapshot(*, budget_s: float = 0.5, pins: Pins | None = None, thorough: bool = True) -> Snapshot:
     """Count what lives, in slices that let other threads run.
 
     Args:
         budget_s: Processor seconds after which it stops and keeps what it has; see `memflow.analysis.pace`.
         pins: Told while objects are held.
+        thorough: False does not look below short containers, which takes half as long on a large heap, and misses a
+            dict of plain values or a block of numbers that only such a container holds.
 
     Returns:
         The counts, to be compared with a later one.
@@ -231,11 +258,13 @@ def take_snapshot(*, budget_s: float = 0.5, pins: Pins | None = None) -> Snapsho
         rows.extend(
             [
                 (n, id(each), id(type(each)), 0 if id(each) in spaces else inner_entries(each, n))
-                for each, n in long_ones(objects, kinds, types, present)
+                for each, n in long_ones(objects, kinds, types, present, thorough=thorough)
                 if id(each) not in mine
             ]
         )
 
+    if not thorough:  # of short dicts, the names of modules are looked below all the same
+        look(module_names(), False)
     scan(pace, mine, look)
     lists_done = not pace.is_over
     for kind, count in kinds_seen.items():
@@ -244,7 +273,8 @@ def take_snapshot(*, budget_s: float = 0.5, pins: Pins | None = None) -> Snapsho
     counts.update(list(_descriptors()))
     rows = sorted(rows, reverse=True)[:MOST_RECORDED]
     packed = array("Q", (n for length, key, kind, inner in rows for n in (key, kind, length, inner)))
-    return Snapshot(dict(counts), packed, seconds=time.monotonic() - began_s, complete=lists_done)
+    seconds = time.monotonic() - began_s
+    return Snapshot(dict(counts), packed, seconds=seconds, complete=lists_done, thorough=thorough)
 
 
 def _descriptors() -> Iterator[Key]:

@@ -33,7 +33,18 @@ from memflow.analysis.objects import (
     worker_name,
 )
 from memflow.analysis.pace import Pace
-from memflow.analysis.snapshots import HUGE, LEAST, LEAST_FLAT, Key, Snapshot, Types, long_ones, scan, take_snapshot
+from memflow.analysis.snapshots import (
+    HUGE,
+    LEAST,
+    LEAST_FLAT,
+    Key,
+    Snapshot,
+    Types,
+    long_ones,
+    module_names,
+    scan,
+    take_snapshot,
+)
 from memflow.analysis.suspect import Suspect
 from memflow.memory.pins import Pins
 
@@ -144,7 +155,7 @@ def _find_again(
     """Find the objects again that grew; one whose type or length is another by now is passed over."""
     then = after.containers()
     cases: list[_Case] = []
-    found = _find_containers({key for key, _ in grown}, pace, [grown, groups, then, cases])
+    found = _find_containers({key for key, _ in grown}, pace, [grown, groups, then, cases], thorough=after.thorough)
     for (key, kind_id), (gain, nested) in grown.items():
         thing = found.get(key)
         if key in found and id(type(thing)) == kind_id and length_of(thing) >= then[key, kind_id][0]:
@@ -162,7 +173,7 @@ def _find_again(
     return cases
 
 
-def _find_containers(left: set[int], pace: Pace, own: list[Any]) -> dict[int, Any]:
+def _find_containers(left: set[int], pace: Pace, own: list[Any], *, thorough: bool) -> dict[int, Any]:
     """Return the containers with these ids, first among what the collector knows, then one level below that.
 
     The caller's `own` may stand where others have stood that are gone.
@@ -179,8 +190,10 @@ def _find_containers(left: set[int], pace: Pace, own: list[Any]) -> dict[int, An
     def look_below(objects: list[Any], _: bool) -> None:
         kinds = list(map(id, map(type, objects)))
         present = types.learn(kinds, objects)
-        look([each for each, _ in long_ones(objects, kinds, types, present)], True)
+        look([each for each, _ in long_ones(objects, kinds, types, present, thorough=thorough)], True)
 
+    if not thorough:
+        look_below(module_names(), False)
     for each in (look, look_below):
         if left:
             scan(pace, mine, each)

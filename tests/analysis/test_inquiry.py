@@ -1,6 +1,7 @@
 """When who holds what grows is asked for, and what that may cost."""
 
 import gc
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,19 +33,25 @@ class World:
     def __init__(self, monkeypatch, *, cost_s=0.01, sites=None):
         self.now_s = self.cpu_s = 0.0
         self.taken, self.told, self.compared, self.waiting, self.held = 0, 0, [], [], False
+        self.blocks, self.finds, self.thorough, self.budgets_s = 100_000, True, [], []
 
-        def take(*, budget_s, pins):
+        def take(*, budget_s, pins, thorough):
             self.taken += 1
             self.cpu_s += cost_s
-            return f"snapshot {self.taken}"
+            self.thorough.append(thorough)
+            self.budgets_s.append(budget_s)
+            return SimpleNamespace(name=f"snapshot {self.taken}", thorough=thorough)
 
         def find(before, after, *, items, budget_s, pins):
-            self.compared.append((before, after, items))
+            self.compared.append((before.name, after.name, items))
+            if not self.finds:
+                return ()
             return (suspect(f"suspect {len(self.compared)}"), suspect("old acquaintance"))
 
         monkeypatch.setattr(inquiry, "take_snapshot", take)
         monkeypatch.setattr(inquiry, "find_suspects", find)
         monkeypatch.setattr(inquiry.time, "thread_time", lambda: self.cpu_s)
+        monkeypatch.setattr(inquiry.sys, "getallocatedblocks", lambda: self.blocks)
         self.inquiry = Inquiry(enabled=True, told=self.tell, clock=lambda: self.now_s, start=self.start, sites=sites)
 
     def tell(self):
@@ -71,6 +78,33 @@ def test_each_snapshot_is_compared_with_the_one_before(world):
     assert world.compared == [("snapshot 1", "snapshot 2", 50), ("snapshot 2", "snapshot 3", 150)]
     assert [each.what for each in world.inquiry.suspects] == ["old acquaintance", "suspect 2"]
     assert world.told == 2
+    assert world.thorough == [True, True, True]
+
+
+def test_a_large_heap_is_looked_at_thoroughly_once_less_has_found_nothing(world):
+    world.blocks, world.finds = 5_000_000, False
+    world.inquiry.begin(100)
+    for items in (150, 300, 450):
+        world.now_s += 1000
+        world.inquiry.look(items)
+    assert world.thorough == [False, False, True, True]
+    # What was looked at differently is not compared: all that only one of them saw would have grown.
+    assert world.compared == [("snapshot 1", "snapshot 2", 50), ("snapshot 3", "snapshot 4", 150)]
+    world.inquiry.forget()
+    world.finds, world.thorough[:] = True, []
+    for items in (500, 600, 700):
+        world.now_s += 1000
+        world.inquiry.look(items)
+    assert world.thorough == [False, False, False]
+    assert world.compared[2:] == [("snapshot 5", "snapshot 6", 100), ("snapshot 6", "snapshot 7", 100)]
+
+
+def test_a_large_heap_may_cost_more_in_one_look(world):
+    world.inquiry.begin(100)
+    world.blocks, world.now_s = 5_000_000, 1000
+    world.inquiry.look(150)
+    assert world.budgets_s == [1.0, 2.5]
+    assert not world.compared  # it has grown large in between
 
 
 def test_the_first_comparison_does_not_wait_for_its_share_and_the_next_do(world):

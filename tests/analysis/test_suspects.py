@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import types
 import weakref
 from itertools import pairwise
 
@@ -320,6 +321,75 @@ class Order:
 
 
 HELD = []
+
+
+class Book:
+    pass
+
+
+PLAIN = types.ModuleType("plain_names")
+BOOK = Book()
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("module", "module attribute plain_names.seen (dict of"),
+        ("instance", "attribute seen of tests.analysis.test_suspects.Book"),
+        ("short dict", None),
+    ],
+)
+def test_a_look_that_is_not_thorough_misses_plain_dicts_in_short_containers_alone(monkeypatch, place, named):
+    seen = {}
+    if place == "module":
+        monkeypatch.setitem(sys.modules, PLAIN.__name__, PLAIN)
+        monkeypatch.setattr(PLAIN, "seen", seen, raising=False)
+    elif place == "instance":
+        monkeypatch.setattr(BOOK, "seen", seen, raising=False)
+    else:
+        monkeypatch.setattr(BOOK, "parts", {"seen": seen}, raising=False)
+    assert len(vars(PLAIN)) < 20
+    for thorough in (False, True):
+        seen.update((n, n) for n in range(50))
+        before = take_snapshot(budget_s=PLENTY_S, thorough=thorough)
+        seen.update((n, n) for n in range(50 + ITEMS))
+        assert not gc.is_tracked(seen) or sys.version_info >= (3, 14)
+        after = take_snapshot(budget_s=PLENTY_S, thorough=thorough)
+        found = [str(each) for each in find_suspects(before, after, items=ITEMS, budget_s=PLENTY_S)]
+        seen.clear()
+        if named is not None:
+            assert any(named in each for each in found), found
+        else:
+            assert any("entry 'seen' of a dict" in each for each in found) is thorough, found
+
+
+def closure():
+    kept = []
+
+    async def work():
+        kept.append(Order())
+        await waits_for_ever()
+
+    return work
+
+
+@types.coroutine
+def waits_for_ever():
+    yield
+
+
+def test_a_closure_is_named_for_the_function_and_not_for_its_calls_in_flight():
+    work = closure()
+    calls = [work() for _ in range(30)]
+    for call in calls:
+        call.send(None)
+    before = take_snapshot(budget_s=PLENTY_S)
+    work.__closure__[0].cell_contents.extend(Order() for _ in range(ITEMS))
+    after = take_snapshot(budget_s=PLENTY_S)
+    found = find_suspects(before, after, items=ITEMS, budget_s=PLENTY_S)
+    for call in calls:
+        call.close()
+    assert "closure variable kept of tests.analysis.test_suspects.closure.<locals>.work (list of" in str(found[0])
 
 
 def test_nothing_is_kept_alive():
