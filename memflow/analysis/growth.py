@@ -13,7 +13,7 @@ back when growth stops.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
@@ -29,6 +29,7 @@ from memflow.analysis.trend import (
 )
 
 __all__ = [
+    "BYTES_PER_BLOCK",
     "COUNTS",
     "FLOOR_ROWS",
     "MIN_GAIN",
@@ -37,6 +38,7 @@ __all__ = [
     "Rise",
     "growth",
     "has_begun",
+    "results_piling_up",
     "rises",
     "span_s",
     "still_growing",
@@ -55,6 +57,10 @@ MIN_GAIN: Mapping[str, float] = {
     "tasks": 50,
 }
 """What a signal must have gained over the window, in its own unit; less is noise of caches and interning."""
+LOAD_DOUBT = 0.01
+"""Share of what the work in flight explains by which that may be wrong: its number is not all that tells."""
+KEPT_DOUBT = 0.2
+"""Share of what the results weigh that running calls collect, by which that may be wrong: some of them are weighed."""
 SURE_Z = 2.33
 """Standard deviations from which a rise is no chance, overall and in the last half: one in a hundred would be."""
 SAME_PACE = 0.75
@@ -78,9 +84,15 @@ class GrowthWindow:
     live: Mapping[str, Series]
     """Signal (a key of `MIN_GAIN`) to its samples; a signal that the platform cannot tell is left out."""
     rss: Series
-    """Resident bytes at the same moments."""
+    """Resident bytes at the same moments, without what results take that running calls collect."""
     headroom_bytes: float
     """Limit less use, in bytes."""
+    kept_gains: Mapping[str, float] = field(default_factory=dict)
+    """Signal to what results have gained that running calls collect, which `live` is without."""
+
+    def least_gain(self, name: str, share: float = 1.0) -> float:
+        """Return what a signal must have gained: more than noise, and than what may be wrong about results."""
+        return share * MIN_GAIN[name] + KEPT_DOUBT * self.kept_gains.get(name, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +120,47 @@ def growth(window: GrowthWindow, thresholds: Thresholds) -> Finding | None:
     """
     if span_s(window) < thresholds.min_window_s:
         return None
-    rising = {name: each for name, each in _all_lows(window).items() if _rises(each, MIN_GAIN[name])}
+    rising = {name: each for name, each in _all_lows(window).items() if _rises(each, window.least_gain(name))}
     if not rising:
         return None
     return _growth_finding(window, rising, _lows(window.rss), thresholds.growth_mb_per_min)
 
 
+def results_piling_up(kept: Mapping[str, Series], headroom_bytes: float, thresholds: Thresholds) -> Finding | None:
+    """Find results rising that running calls collect for their callers, at least `growth_mb_per_min`.
+
+    Args:
+        kept: "blocks" and "native_bytes" to what they take, at the same moments.
+        headroom_bytes: Limit less use.
+        thresholds: What is worth reporting.
+    """
+    blocks, native = kept["blocks"], kept["native_bytes"]
+    weights = [BYTES_PER_BLOCK * some + more for some, more in zip(blocks.values, native.values, strict=True)]
+    weighed = Series(blocks.items, blocks.times_s, blocks.in_flight, weights)
+    found = growth(GrowthWindow(kept, weighed, headroom_bytes), thresholds)
+    if found is None:
+        return None
+    evidence = {name: value for name, value in found.evidence.items() if name != "rss_growth_mb_per_min"}
+    return replace(found, kind=IssueKind.RESULTS_PILING_UP, evidence=evidence)
+
+
 def has_begun(window: GrowthWindow) -> bool:
-    """True where something has gained a quarter of what makes it worth judging: a reason to look who holds it."""
+    """True where something has gained a sixth of what makes it worth judging: a reason to look who holds it.
+
+    Judged by the lows of the last six eighths of the samples: from each two of them to the next two there is half of
+    that, so that a call that has begun is none, and no more than one pair of them stands in falling order.
+    """
     for name, series in window.live.items():
-        quarter = len(series) // 4
-        if quarter and min(series.values[-quarter:]) - min(series.values[:quarter]) > MIN_GAIN[name] / 4:
-            return True
+        size, least = len(series) // 8, window.least_gain(name, 1 / 6)
+        if size and max(series.values) - min(series.values) > least:
+            values = _at_rest(series, by_items=_advances(series)).values
+            explained = [value - rest for value, rest in zip(series.values, values, strict=True)]
+            least += LOAD_DOUBT * (max(explained) - min(explained))
+            lows = [min(values[len(values) - n * size :][:size]) for n in range(6, 0, -1)]
+            second, third, last = map(min, zip(lows[::2], lows[1::2], strict=True))
+            falling = sum(later < low for n, low in enumerate(lows) for later in lows[n + 1 :])
+            if min(last - third, third - second) > least / 2 and falling <= 1:
+                return True
     return False
 
 
@@ -194,13 +235,23 @@ def _lows(series: Series) -> _Lows | None:
     """Floors without the part in flight and without the warm-up, or None where there are too few."""
     if len(series) < MIN_ROWS:
         return None
-    by_items = len(set(series.items)) >= len(series) // 2
-    share = in_flight_part(series.in_flight, series.items if by_items else series.times_s, series.values)
-    if share > 0:
-        values = [value - share * load for value, load in zip(series.values, series.in_flight, strict=True)]
-        series = Series(series.items, series.times_s, series.in_flight, values)
-    lows = floors(series, FLOOR_ROWS)
+    by_items = _advances(series)
+    lows = floors(_at_rest(series, by_items=by_items), FLOOR_ROWS)
     return _Lows(take_rows(lows, range(len(lows) // 4, len(lows))), by_items)
+
+
+def _advances(series: Series) -> bool:
+    """True where items were finished between the samples, so that growth is judged along them."""
+    return len(set(series.items)) >= len(series) // 2
+
+
+def _at_rest(series: Series, *, by_items: bool) -> Series:
+    """Return a signal without what the work in flight explains."""
+    share = in_flight_part(series.in_flight, series.items if by_items else series.times_s, series.values)
+    if share <= 0:
+        return series
+    values = [value - share * load for value, load in zip(series.values, series.in_flight, strict=True)]
+    return Series(series.items, series.times_s, series.in_flight, values)
 
 
 def _newest(lows: _Lows) -> _Lows:

@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
 from memflow.analysis.growth import (
+    BYTES_PER_BLOCK,
     COUNTS,
     FLOOR_ROWS,
     MIN_ROWS,
     GrowthWindow,
     growth,
     has_begun,
+    results_piling_up,
     span_s,
     still_growing,
 )
@@ -108,6 +110,7 @@ class GrowthWatch:
         self._cost_clock = cost_clock
         self._live = {name: History() for name in ("blocks", "native_bytes", "descriptors", "threads", "tasks")}
         self._imports = Imports()
+        self._kept = {"blocks": History(), "native_bytes": History()}
         self._rss = History()
         self._others = History()
         self._verdict: IssueKind | None = None
@@ -167,9 +170,11 @@ class GrowthWatch:
         load = 0.0 if window.drained else sum(window.loads.values())
         found, counts = self._read_allocator(), self._count()
         self.allocator = found
+        kept_blocks, kept_bytes = window.kept
+        native_bytes = found.native_live_bytes
         values = {
-            "blocks": found.blocks,
-            "native_bytes": found.native_live_bytes,
+            "blocks": found.blocks - kept_blocks,
+            "native_bytes": None if native_bytes is None else native_bytes - kept_bytes,
             "descriptors": counts.descriptors,
             "threads": counts.threads,
             "tasks": counts.tasks,
@@ -181,7 +186,10 @@ class GrowthWatch:
                 history.add(items, reading.time_s, load, self._imports.without(name, value, imported=imported))
             elif len(history):  # given up, since it answered too slowly: old samples alone say nothing about now
                 history.clear()
-        self._rss.add(items, reading.time_s, load, reading.rss_bytes)
+        for history, value in zip(self._kept.values(), window.kept, strict=True):
+            history.add(items, reading.time_s, load, value)
+        results_bytes = kept_bytes + BYTES_PER_BLOCK * kept_blocks
+        self._rss.add(items, reading.time_s, load, reading.rss_bytes - results_bytes)
         self._others.add(items, reading.time_s, 0.0, max(0, reading.in_use_bytes - reading.rss_bytes))
         self.whose.work.add(reading.time_s, window.items_done, {} if window.drained else window.loads)
         self._unseen += 1
@@ -189,7 +197,12 @@ class GrowthWatch:
     def window(self, reading: MemoryReading) -> GrowthWindow:
         """Return what the detectors of growth look at."""
         live = {name: history.series() for name, history in self._live.items() if len(history)}
-        return GrowthWindow(live, self._rss.series(), reading.headroom_bytes)
+        gains = {
+            name: max(each.series().values) - min(each.series().values)
+            for name, each in self._kept.items()
+            if len(each)
+        }
+        return GrowthWindow(live, self._rss.series(), reading.headroom_bytes, gains)
 
     def _look(self, reading: MemoryReading, items: int) -> Iterator[Change]:
         window = self.window(reading)
@@ -301,7 +314,13 @@ class GrowthWatch:
         others = unmanaged_growth(self._others.series(), reading, self.thresholds)
         open_growth = change if isinstance(change, Finding) else None
         forecast = oom_forecast(open_growth, others, reading)
+        kept = {name: history.series() for name, history in self._kept.items()}
+        piling = results_piling_up(kept, reading.headroom_bytes, self.thresholds)
+        if self._verdict is not None:  # graver, and one issue with it
+            self._beside.pop(IssueKind.RESULTS_PILING_UP, None)
+            piling = None
         for kind, finding in (
+            (IssueKind.RESULTS_PILING_UP, piling),
             (IssueKind.RETENTION, None if self._verdict else retention(window, free, reading, self.thresholds)),
             (IssueKind.UNMANAGED_GROWTH, others),
             (IssueKind.OOM_FORECAST, forecast),
@@ -335,12 +354,14 @@ class GrowthWatch:
     @property
     def room_bytes(self) -> int:
         """What the histories take; the same for every length of run."""
-        samples = sum(history.room_bytes for history in (*self._live.values(), self._rss, self._others))
+        samples = sum(
+            history.room_bytes for history in (*self._live.values(), *self._kept.values(), self._rss, self._others)
+        )
         return samples + self.whose.work.room_bytes
 
     def clock_went_back(self) -> None:
         """Forget every sample: their times are worth nothing now."""
-        for history in (*self._live.values(), self._rss, self._others):
+        for history in (*self._live.values(), *self._kept.values(), self._rss, self._others):
             history.clear()
         self.whose.work.clear()
         self.next_sample_s = self._next_drained_s = self._last_s = self._next_look_s = float("-inf")

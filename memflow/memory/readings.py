@@ -101,3 +101,5 @@ class MemoryWindow:
     """Operation to items finished since the state was made."""
     drained: bool
     """True when nothing was in flight as the window closed."""
+    kept: tuple[float, float] = (0.0, 0.0)
+    """Blocks of CPython's allocator, and bytes beside them, that results take which running calls collect."""

@@ -112,6 +112,7 @@ class Sampler:
                 work.cut(),
                 work.items_done(),
                 work.drained,
+                work.kept(),
             )
             level = self._gauge.update(reading.utilization_pct, now_s)
             if level is not state.level and self.settings.debug:

@@ -18,15 +18,19 @@ class OperationLoad:
         items_done: items finished.
         weight: what is in flight, weighed.
         started: how many pieces of work are in flight; a piece may weigh nothing.
+        kept_blocks: blocks of CPython's allocator that results take which running calls collect for their callers.
+        kept_bytes: what these take beside that, in bytes.
     """
 
-    __slots__ = ("_lock", "_peak_weight", "items_done", "name", "started", "weight")
+    __slots__ = ("_lock", "_peak_weight", "items_done", "kept_blocks", "kept_bytes", "name", "started", "weight")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.items_done = 0
         self.started = 0
         self.weight = 0.0
+        self.kept_blocks = 0.0
+        self.kept_bytes = 0.0
         self._peak_weight = 0.0
         self._lock = Lock()
 
@@ -49,6 +53,12 @@ class OperationLoad:
         """Count items that are finished."""
         with self._lock:
             self.items_done += items
+
+    def keep(self, blocks: float, size_bytes: float) -> None:
+        """Count results that a call keeps until it ends; less than 0 for those that it keeps no longer."""
+        with self._lock:
+            self.kept_blocks += blocks
+            self.kept_bytes += size_bytes
 
     def cut(self) -> float:
         """Return the largest weight in flight since the last cut, and begin anew."""
@@ -89,6 +99,11 @@ class WorkLedger:
     def items_done(self) -> dict[str, int]:
         """Return how many items of each operation are finished."""
         return {load.name: load.items_done for load in tuple(self._loads.values())}
+
+    def kept(self) -> tuple[float, float]:
+        """Return the blocks, and the bytes beside them, of the results that running calls keep for their callers."""
+        loads = tuple(self._loads.values())
+        return sum(load.kept_blocks for load in loads), sum(load.kept_bytes for load in loads)
 
     @property
     def drained(self) -> bool:

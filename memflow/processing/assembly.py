@@ -22,6 +22,7 @@ from memflow.processing.guards import RetryWrapper, guard
 from memflow.processing.hints import SizeHint
 from memflow.processing.journal_plan import JournalPath, plan_journal
 from memflow.processing.journaled import JournaledRun, over_entries
+from memflow.processing.kept import KeptResults
 from memflow.processing.loop_time import LoopClock
 from memflow.processing.plan import CallPlan, Kind
 from memflow.processing.preemption import preemption_of
@@ -168,6 +169,7 @@ class Assembly:
             totals=self._totals,
             journaled=journaled,
             loop_clock=loop_clock,
+            kept=KeptResults(load) if plan.keep and settings.memory_monitoring else None,
         )
 
 

@@ -26,6 +26,7 @@ from memflow.processing.gate import Gate
 from memflow.processing.guards import GaveUp
 from memflow.processing.intake import Intake
 from memflow.processing.journaled import JournaledRun
+from memflow.processing.kept import KeptResults
 from memflow.processing.loop_time import LoopClock
 from memflow.processing.notes import CallNotes
 from memflow.processing.outcome import ItemFailure
@@ -56,6 +57,7 @@ class Call:
         totals: the processor's counters.
         journaled: records what becomes of items, or None.
         loop_clock: what the sizer reads, to be closed with the call; or None.
+        kept: counts what the results weigh that are collected for the caller; or None.
 
     Attributes:
         current: the batch that item workers are taking from.
@@ -77,9 +79,11 @@ class Call:
         totals: Totals,
         journaled: JournaledRun | None = None,
         loop_clock: LoopClock | None = None,
+        kept: KeptResults | None = None,
     ) -> None:
         self.plan = plan
         self._loop_clock = loop_clock
+        self.kept = kept
         self.journaled = journaled
         self.function = function
         self.sizer = sizer
@@ -286,6 +290,8 @@ class Call:
             self._notes.ended(batch, seconds)
         self.totals.batch_finished(batch.size, batch.failed)
         self.load.finish(batch.size)
+        if self.kept is not None:
+            self.kept.add(batch, now_s)
         # This worker is about to try for the intake's batch; for others that wait here, nobody does.
         tries = not self.plan.delay_s and self.crew.size <= self.sizer.concurrency
         tell = not tries or self._gate.waiting > self._intake.waiting

@@ -153,6 +153,8 @@ class Runner:
             if watched:
                 sampler.sample(boundary=True)
         finally:
+            if call.kept is not None:
+                call.kept.let_go()
             if run is not None:
                 run.fail = None  # a call is a cycle of objects, and the run need not be part of it
             # What memory does between two calls is not the doing of the work whose weight the last reading saw.

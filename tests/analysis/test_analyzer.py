@@ -39,6 +39,7 @@ class Run:
         self.state.limit = MemoryLimit(LIMIT, "the test's own limit", "setting")
         self.blocks, self.native_live, self.rss = 100_000, 5_000_000, BASE
         self.native_free = 0
+        self.kept = (0.0, 0.0)
         self.descriptors = self.tasks = 10
         self.native = native
         self.state.allocator = self.allocator
@@ -64,7 +65,7 @@ class Run:
         rss = int(self.rss)
         reading = MemoryReading(self.now_s, rss, rss, rss if in_use is None else in_use, self.limit)
         loads = {operation: 8.0} if loads is None else loads
-        window = MemoryWindow(rss, reading, loads, {operation: self.items}, drained)
+        window = MemoryWindow(rss, reading, loads, {operation: self.items}, drained, self.kept)
         self.state.accept(window, PressureLevel.NORMAL)
         return window
 

@@ -2,13 +2,24 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memflow.analysis.detectors import IssueKind, Severity, Thresholds
-from memflow.analysis.growth import MIN_ROWS, GrowthWindow, growth, span_s, still_growing, unexplained_mb_per_min
+from memflow.analysis.growth import (
+    KEPT_DOUBT,
+    MIN_ROWS,
+    GrowthWindow,
+    growth,
+    has_begun,
+    results_piling_up,
+    span_s,
+    still_growing,
+    unexplained_mb_per_min,
+)
 from memflow.analysis.trend import Series
 
 THRESHOLDS = Thresholds()
@@ -168,6 +179,52 @@ def test_growth_that_goes_on_and_growth_that_has_stopped():
     assert still_growing(window(curve(lambda k: 500 * min(k, 100), n=200)), THRESHOLDS) is None
     slower = curve(lambda k: 500 * min(k, 100) + 60 * max(0, k - 100), n=200)
     assert still_growing(window(slower), THRESHOLDS) is None
+
+
+@pytest.mark.parametrize("name", sorted(LEAKS))
+def test_growth_has_begun_long_before_it_is_judged(name):
+    values = curve(LEAKS[name], n=200)
+    begun = [n for n in range(MIN_ROWS // 2, 200) if has_begun(window(values[:n]))]
+    told = [n for n in range(MIN_ROWS, 200) if growth(window(values[:n]), THRESHOLDS) is not None]
+    assert begun[0] < told[0] - 12
+
+
+@pytest.mark.parametrize("weight", [0, 1, 40])
+def test_a_call_that_has_begun_is_no_growth_that_has_begun(weight):
+    """Work in flight climbs for some samples and stays; what it takes is explained by it or not."""
+    loads = [float(min(400, 16 * k)) for k in range(120)]
+    values = [100_000 + weight * load + 25 * min(k, 18) * 10 for k, load in enumerate(loads)]
+    assert not any(has_begun(window(values[:n], loads=loads[:n])) for n in range(MIN_ROWS // 2, 120))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_comes_and_goes_is_hardly_ever_growth_that_has_begun(seed):
+    rng = random.Random(seed)
+    native = [5e6 + rng.choice((0, 4e7, 8e7)) + rng.random() * 4e7 for _ in range(200)]
+    begun = [has_begun(window([100_000.0] * n, native[:n])) for n in range(MIN_ROWS // 2, 200)]
+    assert sum(begun) <= 12
+
+
+def test_results_that_are_counted_raise_what_must_have_been_gained():
+    blocks = curve(lambda k: 500 * k, noise=30)
+    seen = window(blocks)
+    assert growth(seen, THRESHOLDS) is not None
+    assert has_begun(seen)
+    beside = replace(seen, kept_gains={"blocks": 60_000 / KEPT_DOUBT})
+    assert growth(beside, THRESHOLDS) is None
+    assert not has_begun(beside)
+    assert growth(replace(seen, kept_gains={"blocks": 25_000 / KEPT_DOUBT}), THRESHOLDS) is not None
+
+
+def test_results_piling_up_are_told_with_their_rate():
+    kept = {"blocks": series([600.0 * k for k in range(120)]), "native_bytes": series([0.0] * 120)}
+    found = results_piling_up(kept, 1e9, THRESHOLDS)
+    assert found is not None
+    assert found.kind is IssueKind.RESULTS_PILING_UP
+    assert found.evidence["growth_mb_per_min"] == pytest.approx(600 * 64 * 4 * 60 / 1e6, rel=0.01)
+    assert results_piling_up(kept, 1e9, Thresholds(growth_mb_per_min=10)) is None
+    done = {name: series([*each.values[:60], *[each.values[59]] * 60]) for name, each in kept.items()}
+    assert results_piling_up(done, 1e9, THRESHOLDS) is None
 
 
 def held_for_a_while(rng, n):

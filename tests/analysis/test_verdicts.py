@@ -92,6 +92,54 @@ def test_results_that_are_collected_are_no_leak():
     assert any("stream()" in each for each in run.analyzer.open_issues[0].recommendations)
 
 
+def collect(run, steps, *, leak=0, told=1.0, blocks=200):
+    """Results of 4 blocks and 300 bytes an item are collected; so much of them is counted, and so much else leaks."""
+    for _ in range(steps):
+        kept_blocks, kept_bytes = run.kept
+        run.kept = kept_blocks + told * blocks, kept_bytes + told * 15_000
+        run.blocks += blocks + leak + run.rng.randrange(20)
+        run.native_live += 15_000
+        run.rss += 100 * (blocks + leak) + 15_000
+        run.step()
+        run.blocks -= 10
+
+
+@pytest.mark.parametrize("told", [0.85, 1.0, 1.15])
+def test_results_that_are_counted_are_told_as_what_they_are_and_nobody_looks(told):
+    run = run_with()
+    collect(run, 150, told=told)
+    assert [(type(event), event.issue.kind) for event in run.events] == [(IssueOpened, IssueKind.RESULTS_PILING_UP)]
+    issue = run.events[0].issue
+    assert issue.evidence["native_bytes_per_item"] == pytest.approx(300 * told, rel=0.01)
+    # 200 blocks of 64 bytes, and 15 kB, each 0.1 s
+    assert issue.evidence["growth_mb_per_min"] == pytest.approx(told * 16.7, rel=0.01)
+    assert any("stream()" in each for each in issue.recommendations)
+    assert run.analyzer._inquiry.asked == []
+    run.kept = 0.0, 0.0  # the caller has them, and lets them go
+    run.blocks, run.native_live = 100_000, 5_000_000
+    run.grow(100, lambda k: 0)
+    assert [type(event) for event in run.events if not isinstance(event, IssueUpdated)] == [IssueOpened, IssueResolved]
+
+
+def test_a_leak_beside_results_that_are_counted_is_a_leak():
+    run = run_with(CACHE)
+    collect(run, 150, leak=120)
+    assert {event.issue.kind for event in run.events} == {IssueKind.RESULTS_PILING_UP, IssueKind.SUSPECTED_LEAK}
+    leak_ = next(each for each in run.analyzer.open_issues if each.kind is IssueKind.SUSPECTED_LEAK)
+    assert leak_.evidence["blocks_per_item"] == pytest.approx(120 / 50, rel=0.05)
+    assert leak_.evidence["growth_mb_per_min"] == pytest.approx(11.5, rel=0.1)  # and not what the results take
+    assert leak_.suspects == (CACHE,)
+
+
+def test_results_that_the_caller_keeps_call_after_call_are_a_leak():
+    run = run_with(CACHE)
+    for _ in range(12):
+        collect(run, 12)
+        run.kept = 0.0, 0.0
+        run.step(drained=True)
+    assert [event.issue.kind for event in run.events if isinstance(event, IssueOpened)] == [IssueKind.SUSPECTED_LEAK]
+
+
 def test_nobody_is_named_for_native_memory_who_does_not_weigh_it():
     run = run_with(CACHE)
     for _ in range(170):
