@@ -56,17 +56,22 @@ def trim_alone(rss: Callable[[], int]) -> ReclaimResult:
     return ReclaimResult(max(0, before - rss()), 0, trimmed, time.perf_counter() - start_s)
 
 
+_VAIN_PCT = 0.5
+"""Of the time, for runs that nobody waits for, after one that gave back next to nothing."""
+
+
 class ReclaimSchedule:
     """Decides when to reclaim: only under pressure, only while it pays, never more than a share of the time. Pure.
 
     After a run of d seconds the next waits for d * (100 / max_time_pct - 1) seconds at least. A run that gave back
     less than 5 % of what was in use (`least_share`) doubles the wait, up to `max_wait_s`; one that gave more resets it
-    (the rule of OpenTelemetry's memory limiter).
+    (the rule of OpenTelemetry's memory limiter). Where nothing waits for memory, and the last run gave back as little,
+    the next takes 0.5 % of the time at most: use that stays near the limit is how a limit is made use of.
     """
 
     __slots__ = (
         *("_least_share", "_max_time_pct", "_max_wait_s"),
-        *("_min_wait_s", "_not_before_s", "_threshold_pct", "_wait_s"),
+        *("_min_wait_s", "_not_before_s", "_not_due_before_s", "_threshold_pct", "_wait_s"),
     )
 
     def __init__(
@@ -83,11 +88,11 @@ class ReclaimSchedule:
         self._max_time_pct = max_time_pct
         self._min_wait_s = self._wait_s = min_wait_s
         self._max_wait_s = max_wait_s
-        self._not_before_s = float("-inf")
+        self._not_before_s = self._not_due_before_s = float("-inf")
 
     def due(self, utilization_pct: float, now_s: float) -> bool:
         """Tell whether to reclaim at this utilisation (per cent of the limit) and time."""
-        return utilization_pct >= self._threshold_pct and now_s >= self._not_before_s
+        return utilization_pct >= self._threshold_pct and now_s >= max(self._not_before_s, self._not_due_before_s)
 
     def allowed(self, now_s: float) -> bool:
         """Tell whether the time budget and the last yield let another run start, whatever the utilisation."""
@@ -102,9 +107,10 @@ class ReclaimSchedule:
             now_s: when it ended.
         """
         if result.freed_bytes >= self._least_share * in_use_bytes:
-            self._wait_s = self._min_wait_s
+            self._wait_s, self._not_due_before_s = self._min_wait_s, float("-inf")
         else:
             self._wait_s = min(self._wait_s * 2, self._max_wait_s)
+            self._not_due_before_s = now_s + min(result.seconds * (100 / _VAIN_PCT - 1), self._max_wait_s)
         self._not_before_s = now_s + max(self._rest_s(result.seconds), self._wait_s)
 
     def spend(self, seconds: float, now_s: float) -> None:

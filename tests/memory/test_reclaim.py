@@ -67,6 +67,17 @@ def test_a_run_that_gave_little_doubles_the_wait() -> None:
     assert waits == [2, 4, 6, 6]
 
 
+def test_after_a_run_that_gave_little_the_next_is_due_late_and_allowed_for_who_waits() -> None:
+    schedule = ReclaimSchedule(min_wait_s=0.5)
+    schedule.record(run_of(freed=4, seconds=0.05), in_use_bytes=100, now_s=0.0)
+    assert next(t / 10 for t in range(1_000) if schedule.allowed(t / 10)) == 1.0
+    assert next(t / 10 for t in range(1_000) if schedule.due(100, t / 10)) == pytest.approx(10.0, abs=0.11)
+    schedule.record(run_of(freed=4, seconds=1.0), in_use_bytes=100, now_s=100.0)
+    assert next(t for t in range(1_000) if schedule.due(100, float(t))) == 160  # the longest wait
+    schedule.record(run_of(freed=50, seconds=0.05), in_use_bytes=100, now_s=200.0)
+    assert schedule.due(100, 201.0)
+
+
 def test_a_run_that_paid_resets_the_wait() -> None:
     schedule = ReclaimSchedule(min_wait_s=1)
     schedule.record(run_of(), in_use_bytes=100, now_s=0.0)
