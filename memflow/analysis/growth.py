@@ -47,8 +47,8 @@ __all__ = [
 
 FLOOR_ROWS = 4
 """Rows of which a floor is the least: with fewer, what is held for a few batches is in them, and rises by chance."""
-MIN_ROWS = 18 * FLOOR_ROWS
-"""Rows below which growth is not judged."""
+MIN_ROWS = 16 * FLOOR_ROWS
+"""Rows below which growth is not judged: so few that chance is kept out by `SURE_Z`, not by waiting."""
 MIN_GAIN: Mapping[str, float] = {
     "blocks": 3_000,
     "native_bytes": 512 * 1024,
@@ -61,10 +61,20 @@ LOAD_DOUBT = 0.01
 """Share of what the work in flight explains by which that may be wrong: its number is not all that tells."""
 KEPT_DOUBT = 0.2
 """Share of what the results weigh that running calls collect, by which that may be wrong: some of them are weighed."""
-SURE_Z = 2.33
-"""Standard deviations from which a rise is no chance, overall and in the last half: one in a hundred would be."""
-SAME_PACE = 0.75
-"""Share of its pace at which growth must go on in the last half, and in the last third."""
+SURE_Z = 4.5
+"""Standard deviations from which the order of all lows is no chance.
+
+Were the lows independent, less than 3 would do. But what is held for a while is in several of them, and of windows in
+which nothing grows one in a hundred reaches 3.5 to 4.6. Few lows reach it only where hardly any is out of order, more
+of them with less, so that an early look takes growth that is plain.
+"""
+SURE_LATELY_Z = 2.05
+"""The same for the last half, which has to tell no more than that what is sure overall has not ended: one in fifty."""
+SAME_PACE = 0.7
+"""Share of its pace at which growth must go on in the last half, and in the last third.
+
+More takes steady growth, beside what is held for a while, to slow down; less takes a warm-up for growth for longer.
+"""
 BYTES_PER_BLOCK, LEAST_BYTES_PER_BLOCK = 64, 16
 """What a block of CPython's allocator is taken to hold where RSS does not show it, and the least it can; in bytes."""
 NO_MB_PER_MIN = 1e-9
@@ -101,6 +111,8 @@ class _Lows:
 
     series: Series
     """Floors, the first quarter skipped."""
+    skipped: Sequence[float]
+    """Values of those that were skipped: in the order of all, though not in the pace."""
     by_items: bool
     """True when the items advanced, so that growth is judged along them; along time otherwise."""
 
@@ -237,7 +249,8 @@ def _lows(series: Series) -> _Lows | None:
         return None
     by_items = _advances(series)
     lows = floors(_at_rest(series, by_items=by_items), FLOOR_ROWS)
-    return _Lows(take_rows(lows, range(len(lows) // 4, len(lows))), by_items)
+    quarter = len(lows) // 4
+    return _Lows(take_rows(lows, range(quarter, len(lows))), lows.values[:quarter], by_items)
 
 
 def _advances(series: Series) -> bool:
@@ -256,12 +269,13 @@ def _at_rest(series: Series, *, by_items: bool) -> Series:
 
 def _newest(lows: _Lows) -> _Lows:
     size = len(lows.series)
-    return _Lows(take_rows(lows.series, range(size - size // 3, size)), lows.by_items)
+    return _Lows(take_rows(lows.series, range(size - size // 3, size)), (), lows.by_items)
 
 
 def _rises(lows: _Lows, min_gain: float) -> bool:
     """All tests at once: large enough, sure (overall, and in the last half), and not slowing down.
 
+    Overall with the warm-up or without it, whichever is surer: there are more lows with it, unless it fell meanwhile.
     The last third has too few floors for its order to be sure; its pace tells whether growth has stopped.
     """
     xs, ys = lows.xs, lows.ys
@@ -269,7 +283,9 @@ def _rises(lows: _Lows, min_gain: float) -> bool:
     if is_one_step(xs, ys):
         return False  # to a new level: no growth that goes on
     # The shortest first, since what a test costs grows with the square of the length.
-    if mann_kendall_z(ys[half:]) <= SURE_Z or mann_kendall_z(ys) <= SURE_Z:
+    if mann_kendall_z(ys[half:]) <= SURE_LATELY_Z:
+        return False
+    if mann_kendall_z(ys) <= SURE_Z and mann_kendall_z([*lows.skipped, *ys]) <= SURE_Z:
         return False
     slope = theil_sen(xs, ys)
     if _gain(lows, slope) <= max(min_gain, _swing(lows, slope)):

@@ -246,6 +246,24 @@ def test_growth_is_told_from_what_is_held_for_a_while(seed):
     assert any(growth(window(leak[:n]), sharp) is not None for n in range(MIN_ROWS, 200, 4))
 
 
+def test_few_lows_tell_only_growth_that_is_plain():
+    """The same growth, with two of five lows out of order: so few lows could be so by chance, and more could not."""
+
+    def judged(more, n):
+        values = [100_000.0 + 2_000 * (k // 4) + more * (k // 4 % 5 in (1, 3)) for k in range(n)]
+        return growth(window(values), Thresholds(growth_mb_per_min=1e-9)) is not None
+
+    assert judged(0, MIN_ROWS)
+    assert not judged(8_000, MIN_ROWS)
+    assert judged(8_000, 2 * MIN_ROWS)
+
+
+def test_what_is_given_back_after_the_start_hides_no_leak():
+    """The order of all lows is unsure then, that of those behind the warm-up is not."""
+    values = [each + 60_000 * (k < MIN_ROWS // 4) for k, each in enumerate(curve(LEAKS["steady"], n=72))]
+    assert growth(window(values), THRESHOLDS) is not None
+
+
 def test_growth_goes_on_though_the_order_of_the_newest_lows_is_unsure():
     """Two large amounts in the last third, for longer than a floor: its order says little, its pace is the same."""
     values = curve(LEAKS["steady"], n=144)
@@ -272,7 +290,10 @@ def test_scale_changes_the_rate_and_nothing_else(name, factor, seed):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0, 1e12), min_size=72, max_size=240), st.lists(st.floats(0, 1e6), min_size=240, max_size=240))
+@given(
+    st.lists(st.floats(0, 1e12), min_size=MIN_ROWS, max_size=240),
+    st.lists(st.floats(0, 1e6), min_size=240, max_size=240),
+)
 def test_any_numbers_give_finite_evidence(blocks, loads):
     seen = window(blocks, loads=loads[: len(blocks)])
     for found in (growth(seen, THRESHOLDS), still_growing(seen, THRESHOLDS)):
