@@ -29,7 +29,8 @@ from memflow.analysis.detectors import (
     high_utilization,
     near_limit,
 )
-from memflow.analysis.growth import MIN_ROWS, GrowthWindow, growth
+from memflow.analysis.growth import growth
+from memflow.analysis.lows import MIN_ROWS, GrowthWindow
 from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
 from memflow.analysis.relief import Relief
 from memflow.analysis.trend import Series

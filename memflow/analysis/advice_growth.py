@@ -13,7 +13,7 @@ from math import isfinite
 from memflow.analysis.advice_trials import advise_collected, advise_trimmed, describe_trimmed
 from memflow.analysis.attribution import LIKELIER, Attribution
 from memflow.analysis.detectors import Finding, IssueKind, Thresholds
-from memflow.analysis.growth import COUNTS
+from memflow.analysis.growth_evidence import COUNTS
 from memflow.analysis.others import FORECAST_MINUTES
 from memflow.analysis.suspect import SITE, Suspect
 from memflow.analysis.trials import TrimOutcome, verdict

@@ -16,7 +16,8 @@ from typing import Self
 
 import anyio
 
-from memflow.analysis.growth import MIN_ROWS, Rise, rises
+from memflow.analysis.growth import Rise, rises
+from memflow.analysis.lows import MIN_ROWS
 from memflow.analysis.suspects import Snapshot, Suspect, find_suspects, take_snapshot
 from memflow.analysis.trend import History
 from memflow.memory.allocator import read_allocator

@@ -10,7 +10,7 @@ import gc
 import time
 from dataclasses import dataclass
 
-from memflow.analysis.growth import BYTES_PER_BLOCK
+from memflow.analysis.growth_evidence import BYTES_PER_BLOCK
 from memflow.memory.allocator import read_allocator
 from memflow.memory.readings import AllocatorReading
 

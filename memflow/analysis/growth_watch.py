@@ -14,20 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
-from memflow.analysis.growth import (
-    BYTES_PER_BLOCK,
-    COUNTS,
-    FLOOR_ROWS,
-    MIN_ROWS,
-    GrowthWindow,
-    growth,
-    has_begun,
-    results_piling_up,
-    span_s,
-    still_growing,
-)
+from memflow.analysis.growth import growth, has_begun, results_piling_up, still_growing
+from memflow.analysis.growth_evidence import BYTES_PER_BLOCK, COUNTS
 from memflow.analysis.imports import Imports
 from memflow.analysis.inquiry import Inquiry
+from memflow.analysis.lows import FLOOR_ROWS, MIN_ROWS, GrowthWindow, span_s
 from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
 from memflow.analysis.suspect import SITE, Suspect
 from memflow.analysis.trend import History

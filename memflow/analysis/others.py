@@ -9,7 +9,9 @@ from __future__ import annotations
 from math import inf
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
-from memflow.analysis.growth import MB, MIN_ROWS, GrowthWindow, unexplained_mb_per_min
+from memflow.analysis.growth import unexplained_mb_per_min
+from memflow.analysis.growth_evidence import MB
+from memflow.analysis.lows import MIN_ROWS, GrowthWindow
 from memflow.analysis.trend import Series, floors, mann_kendall_z, theil_sen, theil_sen_interval
 from memflow.analysis.trials import resident_free_bytes
 from memflow.memory.readings import MemoryReading

@@ -9,9 +9,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 
-from memflow.analysis.growth import MIN_ROWS, unexplained_mb_per_min
+from memflow.analysis.growth import unexplained_mb_per_min
 from memflow.analysis.growth_watch import LOOKS_IN_A_ROW, GrowthWatch
 from memflow.analysis.issues import MemoryStatistics
+from memflow.analysis.lows import MIN_ROWS
 from memflow.memory.readings import AllocatorReading, MemoryReading
 
 __all__ = ["advice_without_issue", "limits_of_judgement", "make_statistics"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from memflow.analysis.detectors import Finding
-from memflow.analysis.growth import GrowthWindow
+from memflow.analysis.lows import GrowthWindow
 
 __all__ = ["TrimOutcome", "resident_free_bytes", "verdict", "with_outcome", "worth_trimming"]
 

@@ -10,16 +10,13 @@ from hypothesis import strategies as st
 
 from memflow.analysis.detectors import IssueKind, Severity, Thresholds
 from memflow.analysis.growth import (
-    KEPT_DOUBT,
-    MIN_ROWS,
-    GrowthWindow,
     growth,
     has_begun,
     results_piling_up,
-    span_s,
     still_growing,
     unexplained_mb_per_min,
 )
+from memflow.analysis.lows import KEPT_DOUBT, MIN_ROWS, GrowthWindow, span_s
 from memflow.analysis.trend import Series
 
 THRESHOLDS = Thresholds()

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
-from memflow.analysis.growth import GrowthWindow
+from memflow.analysis.lows import GrowthWindow
 from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
 from memflow.analysis.trend import Series, theil_sen, theil_sen_interval
 from memflow.memory.readings import MemoryReading

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity
-from memflow.analysis.growth import GrowthWindow
+from memflow.analysis.lows import GrowthWindow
 from memflow.analysis.trend import Series
 from memflow.analysis.trials import TrimOutcome, resident_free_bytes, verdict, with_outcome, worth_trimming
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
-from memflow.analysis.growth import MIN_ROWS
 from memflow.analysis.growth_watch import SAMPLES_IN_A_ROW, GrowthWatch
+from memflow.analysis.lows import MIN_ROWS
 from memflow.analysis.watch import UseWatch
 from memflow.memory.readings import AllocatorReading, MemoryReading, MemoryWindow
 
