@@ -46,6 +46,9 @@ class Sampler:
         state: written by this sampler and no other.
         probe: how to read; None takes what fits this machine, on the first reading.
         clock: seconds of a monotonic clock; replaced in tests.
+
+    Attributes:
+        clock: what readings are timed by, and what everybody goes by who compares a time with theirs.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Sampler:
         self.reclaim_s = 0.0
         self._probe = probe
         self._own_probe = probe is None
-        self._clock = clock
+        self.clock = clock
         self._lock = Lock()
         self._gauge = PressureGauge(
             hold_pct=self.settings.hold_pct,
@@ -98,7 +101,7 @@ class Sampler:
             boundary: reuse the slow parts of the last full reading.
         """
         with self._lock:
-            now_s, began_s = self._clock(), time.thread_time()
+            now_s, began_s = self.clock(), time.thread_time()
             state, probe = self.state, self.probe
             if now_s >= self._next_limit_s or state.limit is None:
                 state.limit = probe.limit(now_s)
@@ -213,7 +216,7 @@ class Sampler:
         while True:
             await anyio.sleep(self.settings.sample_interval_s)
             reading = self.sample()
-            if self.settings.auto_gc and self._schedule.due(reading.utilization_pct, self._clock()):
+            if self.settings.auto_gc and self._schedule.due(reading.utilization_pct, self.clock()):
                 await self.reclaim_if_allowed()
 
     async def reclaim_if_allowed(self, wanted_bytes: int = 0) -> ReclaimResult | None:
@@ -225,7 +228,7 @@ class Sampler:
             wanted_bytes: What waits for room. If it is large, and about as much lies free in the heap, in pieces that
                 may be too small for it, then trimming is allowed at once.
         """
-        now_s = self._clock()
+        now_s = self.clock()
         urgent = now_s >= self._next_trim_s and self._retained.would_make_room(wanted_bytes)
         if self._reclaiming or not (urgent or self._schedule.allowed(now_s)):
             return None
@@ -256,10 +259,10 @@ class Sampler:
     def _reclaim(self, with_trim: bool) -> ReclaimResult:
         result = collect_and_trim(self._rss, with_trim=with_trim and self.settings.trim)
         if result.trimmed:
-            self._next_trim_s = self._clock() + _TRIM_INTERVAL_S
+            self._next_trim_s = self.clock() + _TRIM_INTERVAL_S
             self._retained.trimmed()
         reading = self.sample()
-        self._schedule.record(result, in_use_bytes=reading.in_use_bytes, now_s=self._clock())
+        self._schedule.record(result, in_use_bytes=reading.in_use_bytes, now_s=self.clock())
         self._count(result)
         return result
 
@@ -273,12 +276,12 @@ class Sampler:
 
         Counts against the budget, and says nothing about what a collection would give.
         """
-        if self._reclaiming or not self._schedule.allowed(self._clock()):
+        if self._reclaiming or not self._schedule.allowed(self.clock()):
             return None
         result = trim_alone(self._rss)
-        self._next_trim_s = self._clock() + _TRIM_INTERVAL_S
+        self._next_trim_s = self.clock() + _TRIM_INTERVAL_S
         self._retained.trimmed()
-        self._schedule.spend(result.seconds, self._clock())
+        self._schedule.spend(result.seconds, self.clock())
         self._count(result)
         return result
 

@@ -116,13 +116,13 @@ class Assembly:
         Raises:
             ConfigurationError: the items can't be iterated, or retries need a package that isn't there.
         """
-        settings, cadence, loop_clock = self._settings, Cadence(), LoopClock()
+        sampler = self._bundle.sampler
+        settings, cadence, loop_clock = self._settings, Cadence(clock=sampler.clock), LoopClock()
         source: Source = open_source(items, cadence=cadence, linger_s=settings.linger_s)
         if journaled is not None:
             source = ResumingSource(source, journaled, cadence)
             plan = over_entries(plan)
         executor = LoopExecutor() if is_async(fn) else ThreadExecutor(abandon=settings.item_timeout_s is not None)
-        sampler = self._bundle.sampler
         if executor.in_threads:
             sampler.expect_retention(threads=True)
 
@@ -163,7 +163,7 @@ class Assembly:
             function,
             work_items if plan.kind == "items" else work_batches,
             sizer=sizer,
-            gate=Gate(plan.operation, self._bundle, sizer, self._totals, settings),
+            gate=Gate(plan.operation, self._bundle, sizer, self._totals, settings, clock=sampler.clock),
             load=load,
             cadence=cadence,
             totals=self._totals,

@@ -6,7 +6,6 @@ Covers arguments, the life of a processor, and putting together what one call ne
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -85,7 +84,7 @@ class BatchProcessor:
         name = self.settings.process_name
 
         def figures() -> ProcessorStatistics:
-            return take_statistics(name, totals, bundle, now_s=time.monotonic())
+            return take_statistics(name, totals, bundle, now_s=bundle.sampler.clock())
 
         critical = make_hook(on_memory_critical, whole, bundle.state, figures)
         if critical is not None:
@@ -332,7 +331,8 @@ class BatchProcessor:
 
     def statistics(self) -> ProcessorStatistics:
         """Return a frozen snapshot."""
-        return take_statistics(self.settings.process_name, self._totals, self._bundle, now_s=time.monotonic())
+        now_s = self._bundle.sampler.clock()
+        return take_statistics(self.settings.process_name, self._totals, self._bundle, now_s=now_s)
 
     @property
     def memory(self) -> MemoryBundle:

@@ -7,7 +7,6 @@ Covers the cost profile, the journal, the readings before and after, and the tas
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
@@ -142,12 +141,12 @@ class Runner:
         call = self._assembly.call(plan, items, fn, run)
         if run is not None:
             run.fail = call.fail
-        totals.call_opened(time.monotonic())
+        totals.call_opened(sampler.clock())
         try:
             with bundle.analyzer.watching_loop() if watched else nullcontext():
                 async with (
                     nullcontext() if self._critical is None else self._critical.serving(),
-                    RunningCall(call, sampler if watched else None, lambda: totals.call_closed(time.monotonic())),
+                    RunningCall(call, sampler if watched else None, lambda: totals.call_closed(sampler.clock())),
                 ):
                     yield call
             if watched:

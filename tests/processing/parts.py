@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 from anyio.lowlevel import checkpoint
 
+from memflow.memory.readings import AllocatorReading
 from memflow.memory.sampler import Sampler
 from memflow.processing.bundle import MemoryBundle, create_memory_manager
 from memflow.processing.cadence import Cadence
 from memflow.processing.call import Call
 from memflow.processing.gate import Gate
 from memflow.processing.plan import CallPlan
+from memflow.processing.processor import BatchProcessor
 from memflow.processing.source import open_source
 from memflow.processing.stream import RunningCall
 from memflow.processing.totals import Totals
@@ -90,6 +93,17 @@ def bundle_with(
         return create_memory_manager(sections, probe=probe)
     settings = MemflowSettings(**sections)
     return MemoryBundle(settings, sampler=Sampler(settings.memory_manager, probe=probe, clock=clock))
+
+
+def virtual_processor(probe: ScriptedProbe, **memory_manager: Any) -> BatchProcessor:
+    """A whole processor that goes by the time of the running backend, for `run_virtual`: it sees no clock and no heap.
+
+    Sizes are the real optimizer's; as `bundle_with`, it reads `probe` at every boundary and reclaims nothing.
+    """
+    bundle = bundle_with(probe, clock=anyio.current_time, **memory_manager)
+    bundle.state.allocator = lambda: AllocatorReading(100_000, None, None)  # type: ignore[method-assign]
+    bundle.analyzer._watches = False  # no thread asks the loop in virtual time
+    return BatchProcessor(bundle=bundle)
 
 
 def call_of(

@@ -14,6 +14,7 @@ from memflow.exceptions import (
 from memflow.processing.outcome import ItemFailure
 from memflow.testing import ScriptedProbe, make_processor
 from tests.processing.calls import METHODS, check_quiet, double, through
+from tests.processing.parts import virtual_processor
 
 # ---- statistics -------------------------------------------------------------------------------------------------
 
@@ -38,6 +39,20 @@ def test_figures_of_memory_are_the_latest_readings(run) -> None:
             assert statistics.items_per_s > 0
 
     run(main)
+
+
+def test_times_are_told_by_the_clock_of_the_readings(run_virtual) -> None:
+    async def main() -> None:
+        began_s = anyio.current_time()
+        probe = ScriptedProbe(lambda now_s: "100MiB" if now_s - began_s > 10 else "1100MiB", limit="1GiB")
+        async with virtual_processor(probe) as processor:
+            await processor.process([60.0], anyio.sleep)
+            statistics = processor.statistics()
+            assert statistics.longest_wait_s == statistics.waited_s == pytest.approx(10, abs=0.25)
+            assert statistics.elapsed_s == pytest.approx(statistics.waited_s + 60)
+            assert statistics.items_per_s == pytest.approx(1 / statistics.elapsed_s)
+
+    run_virtual(main)
 
 
 async def fails_now_and_then(item: int) -> int:
