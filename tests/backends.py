@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import anyio
+import pytest
 import trio
 import trio.testing
+
+from memflow.processing.loop_time import LoopClock
+from memflow.sizing.saturation import LoopTime
 
 __all__ = ["BACKENDS", "VirtualLoop", "run", "run_cancelled_at", "run_virtual", "tasks_left"]
 
@@ -57,14 +61,31 @@ def run(backend: str, function: Callable[..., Awaitable[Any]], *args: Any) -> An
 def run_virtual(backend: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
     """Run a test in virtual time, which leaps to the next deadline when nothing else can run. No thread hops inside.
 
-    What waits for ever fails, since its guard's deadline is among those that time leaps to.
+    What waits for ever fails, since its guard's deadline is among those that time leaps to. Each run goes as the one
+    before, whatever else the machine does, as long as everybody goes by the loop's time: `clock=anyio.current_time`.
     """
     options: dict[str, Any]
     if backend == "trio":
         options = {"clock": trio.testing.MockClock(autojump_threshold=0)}
     else:
         options = {"loop_factory": VirtualLoop}
-    return anyio.run(_guarded, function, args, _HANGS_VIRTUALLY_S, backend=backend, backend_options=options)
+    with _repeatable():
+        return anyio.run(_guarded, function, args, _HANGS_VIRTUALLY_S, backend=backend, backend_options=options)
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Have a run depend neither on processor time, of which virtual time takes none, nor on trio's dice."""
+    scheduler = trio._core._run  # it shuffles what is ready, on purpose; pytest-trio and Hypothesis seed it as here
+    dice = scheduler._r.getstate()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LoopClock, "read", lambda self: LoopTime(0.0, 0.0))
+        patch.setattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+        scheduler._r.seed(0)
+        try:
+            yield
+        finally:
+            scheduler._r.setstate(dice)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
