@@ -94,19 +94,16 @@ def test_each_names_the_one_that_leaks(run_virtual):
     assert [each.operation for each in issues] == ["leak", "leak"]
     for each in issues:
         assert each.evidence["operation_sureness"] >= 0.95
-        assert each.evidence["growth_bytes_per_item"] == pytest.approx(BLOCK_BYTES * ITEM_BLOCKS, rel=0.3)
+        assert each.evidence["growth_bytes_per_item"] == pytest.approx(BLOCK_BYTES * ITEM_BLOCKS, rel=0.1)
 
 
-def test_where_both_go_in_step_nobody_is_named_wrongly(run_virtual):
+def test_where_both_go_in_step_neither_is_named_by_either(run_virtual):
     def rates(_):
         rng = random.Random(1)  # the same for both
         return lambda: rng.uniform(0.05, 0.4)
 
     issues = beside(run_virtual, rates)
-    assert len(issues) == 2
+    assert [each.operation for each in issues] == [None, None]
     for each in issues:
-        # On a busy machine the two fall out of step by themselves, and then it can be told.
-        assert each.operation in (None, "leak")
-        if each.operation is None:
-            assert set(each.candidates) == {"leak", "keep_nothing"}
-            assert each.evidence["operation_sureness"] < 0.95
+        assert set(each.candidates) == {"leak", "keep_nothing"}
+        assert each.evidence["operation_sureness"] < 0.95
