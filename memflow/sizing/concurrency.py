@@ -6,7 +6,8 @@ who acts on it, `memflow.sizing.call`.
 The search: measure the present setting, double, measure again, keep what gained at least 5 % (more where the rate moves
 as much by itself) and go on, or step back. Where doubling did not pay at the start, or lost, halving is tried, and
 where a try lost, a step of a quarter either way (a server that thrashes has its best between two doublings). A round of
-tries that did not pay doubles the time until the next; a rate that moves by itself by a sixth makes it soon again.
+tries that did not pay doubles the time until the next; a rate that moves by itself by a sixth makes it soon again, as
+soon as what the last tries lost is 2 % of the time since.
 Measured are whole rounds of calls that were started under the present setting (`timing.RateMeter`), so that what an
 older setting started neither helps nor harms. A loop that never sleeps is the bottleneck itself: then nothing is tried
 upward, and rates are compared as if it had had a processor all the time (`memflow.sizing.saturation`). After one round
@@ -87,6 +88,7 @@ class ConcurrencyPolicy:
     """
 
     __slots__ = (
+        "_affordable_s",
         "_best_share",
         "_ceiling",
         "_cost_s",
@@ -128,7 +130,7 @@ class ConcurrencyPolicy:
         self._tried_down = False
         self._pause_s = _FIRST_PAUSE_S
         self._cost_s = 0.0
-        self._next_probe_s = now_s
+        self._next_probe_s = self._affordable_s = now_s
         self._strange = 0
         self._noise = 0.0
         self._idle_calls = 0
@@ -318,7 +320,7 @@ class ConcurrencyPolicy:
         self._strange += 1
         if self._strange >= 2:
             self._strange, self._pause_s, self._tried_down, self._plan = 0, _FIRST_PAUSE_S, False, [_UP]
-            self._next_probe_s = now_s
+            self._next_probe_s = max(now_s, self._affordable_s)
         return rate
 
     def _probe(self, now_s: float, *, may_grow: bool) -> ConcurrencyChange | None:
@@ -361,7 +363,9 @@ class ConcurrencyPolicy:
         change = ConcurrencyChange(self.value, self.best, Reason.DID_NOT_PAY, self.best_rate, rate)
         baseline = self.best_rate
         if baseline:
-            self._cost_s += max(0.0, 1 - self._gain(rate)) * (now_s - self.meter.since_s)
+            lost_s = max(0.0, 1 - self._gain(rate)) * (now_s - self.meter.since_s)
+            self._cost_s += lost_s
+            self._affordable_s = max(self._affordable_s, now_s) + min(_LONGEST_PAUSE_S, lost_s / _TRYING_SHARE)
         lost = bool(baseline) and self._gain(rate) * self._margin < 1
         self._move(self.best, now_s)
         self.probing, self.best_rate = False, baseline

@@ -124,6 +124,24 @@ def test_a_change_of_something_else_drops_what_is_being_tried():
     assert bench.policy.value == bench.policy.best == 8
 
 
+def test_a_rate_that_goes_on_moving_does_not_have_the_same_loss_tried_again_and_again():
+    """It swings by a third twice a second; fewer calls lose a fifth of it, and more gain nothing."""
+
+    def rate(calls):
+        swing = 1.0 if bench.now_s % 1 < 0.5 else 1.33
+        return 400.0 * swing * (1.0 if calls >= 16 else 0.8)
+
+    bench = Bench(rate, start=16)
+    lost_s, seen = 0.0, 0
+    while bench.now_s < 120:
+        before_s, tried = bench.now_s, bench.policy.probing and bench.policy.value < 16
+        bench.play(1)
+        lost_s += 0.2 * (bench.now_s - before_s) * tried
+        seen += bench.policy.value < 16
+    assert seen
+    assert lost_s < 0.005 * bench.now_s
+
+
 @pytest.mark.parametrize("factor", [0.4, 4.0])
 def test_a_rate_that_moves_by_itself_makes_it_search_again(factor):
     bench = Bench(flat)
