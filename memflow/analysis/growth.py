@@ -12,7 +12,7 @@ back when growth stops.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from memflow.analysis.detectors import Finding, IssueKind, Thresholds
@@ -35,12 +35,14 @@ __all__ = [
     "Rise",
     "growth",
     "has_begun",
+    "may_have_begun",
     "results_piling_up",
     "rises",
     "still_growing",
     "unexplained_mb_per_min",
 ]
 
+_FEW_ROWS = 8
 LOAD_DOUBT = 0.01
 """Share of what the work in flight explains by which that may be wrong: its number is not all that tells."""
 SURE_Z = 4.5
@@ -90,24 +92,39 @@ def results_piling_up(kept: Mapping[str, Series], headroom_bytes: float, thresho
     return replace(found, kind=IssueKind.RESULTS_PILING_UP, evidence=evidence)
 
 
+def may_have_begun(window: GrowthWindow) -> bool:
+    """True where something has gained a quarter of what makes it worth judging: a reason to sample more often."""
+    for values, least in _moved(window, 0.25):
+        quarter = len(values) // 4
+        if min(values[-quarter:]) - min(values[:quarter]) > least:
+            return True
+    return False
+
+
 def has_begun(window: GrowthWindow) -> bool:
     """True where something has gained a sixth of what makes it worth judging: a reason to look who holds it.
 
     Judged by the lows of the last six eighths of the samples: from each two of them to the next two there is half of
     that, so that a call that has begun is none, and no more than one pair of them stands in falling order.
     """
+    for values, least in _moved(window, 1 / 6):
+        size = len(values) // 8
+        lows = [min(values[len(values) - n * size :][:size]) for n in range(6, 0, -1)]
+        second, third, last = map(min, zip(lows[::2], lows[1::2], strict=True))
+        falling = sum(later < low for n, low in enumerate(lows) for later in lows[n + 1 :])
+        if min(last - third, third - second) > least / 2 and falling <= 1:
+            return True
+    return False
+
+
+def _moved(window: GrowthWindow, share: float) -> Iterator[tuple[Sequence[float], float]]:
+    """Yield signals that have moved by a share of what counts, without the work in flight, and what counts."""
     for name, series in window.live.items():
-        size, least = len(series) // 8, window.least_gain(name, 1 / 6)
-        if size and max(series.values) - min(series.values) > least:
+        least = window.least_gain(name, share)
+        if len(series) >= _FEW_ROWS and max(series.values) - min(series.values) > least:
             values = at_rest(series, by_items=advances(series)).values
             explained = [value - rest for value, rest in zip(series.values, values, strict=True)]
-            least += LOAD_DOUBT * (max(explained) - min(explained))
-            lows = [min(values[len(values) - n * size :][:size]) for n in range(6, 0, -1)]
-            second, third, last = map(min, zip(lows[::2], lows[1::2], strict=True))
-            falling = sum(later < low for n, low in enumerate(lows) for later in lows[n + 1 :])
-            if min(last - third, third - second) > least / 2 and falling <= 1:
-                return True
-    return False
+            yield values, least + LOAD_DOUBT * (max(explained) - min(explained))
 
 
 def still_growing(window: GrowthWindow, thresholds: Thresholds) -> Finding | None:

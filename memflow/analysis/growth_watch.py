@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
-from memflow.analysis.growth import growth, has_begun, results_piling_up, still_growing
+from memflow.analysis.growth import growth, has_begun, may_have_begun, results_piling_up, still_growing
 from memflow.analysis.growth_evidence import BYTES_PER_BLOCK, COUNTS
 from memflow.analysis.imports import Imports
 from memflow.analysis.inquiry import Inquiry
@@ -197,8 +197,8 @@ class GrowthWatch:
 
     def _look(self, reading: MemoryReading, items: int) -> Iterator[Change]:
         window = self.window(reading)
-        self._wary = len(self._rss) >= MIN_ROWS // 2 and has_begun(window)
-        if self._verdict is None and self._wary:
+        self._wary = len(self._rss) >= MIN_ROWS // 2 and may_have_begun(window)
+        if self._verdict is None and self._wary and has_begun(window):
             self.inquiry.begin(items)
         if len(self._rss) < MIN_ROWS:
             return

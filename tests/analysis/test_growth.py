@@ -12,6 +12,7 @@ from memflow.analysis.detectors import IssueKind, Severity, Thresholds
 from memflow.analysis.growth import (
     growth,
     has_begun,
+    may_have_begun,
     results_piling_up,
     still_growing,
     unexplained_mb_per_min,
@@ -184,6 +185,17 @@ def test_growth_has_begun_long_before_it_is_judged(name):
     begun = [n for n in range(MIN_ROWS // 2, 200) if has_begun(window(values[:n]))]
     told = [n for n in range(MIN_ROWS, 200) if growth(window(values[:n]), THRESHOLDS) is not None]
     assert begun[0] < told[0] - 12
+
+
+@pytest.mark.parametrize("name", sorted(LEAKS))
+def test_growth_may_have_begun_before_it_has(name):
+    values = curve(LEAKS[name], n=200)
+    counts = range(MIN_ROWS // 2, 200)
+    may = next(n for n in counts if may_have_begun(window(values[:n])))
+    assert may <= next(n for n in counts if has_begun(window(values[:n])))
+    loads = [float(min(400, 16 * k)) for k in range(200)]
+    explained = window([100_000.0 + 40 * load for load in loads], loads=loads)
+    assert not may_have_begun(explained)
 
 
 @pytest.mark.parametrize("weight", [0, 1, 40])
