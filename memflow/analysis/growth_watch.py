@@ -188,11 +188,8 @@ class GrowthWatch:
     def window(self, reading: MemoryReading) -> GrowthWindow:
         """Return what the detectors of growth look at."""
         live = {name: history.series() for name, history in self._live.items() if len(history)}
-        gains = {
-            name: max(each.series().values) - min(each.series().values)
-            for name, each in self._kept.items()
-            if len(each)
-        }
+        kept = {name: history.series().values for name, history in self._kept.items() if len(history)}
+        gains = {name: max(values) - min(values) for name, values in kept.items()}
         return GrowthWindow(live, self._rss.series(), reading.headroom_bytes, gains)
 
     def _look(self, reading: MemoryReading, items: int) -> Iterator[Change]:
@@ -305,11 +302,12 @@ class GrowthWatch:
         others = unmanaged_growth(self._others.series(), reading, self.thresholds)
         open_growth = change if isinstance(change, Finding) else None
         forecast = oom_forecast(open_growth, others, reading)
-        kept = {name: history.series() for name, history in self._kept.items()}
-        piling = results_piling_up(kept, reading.headroom_bytes, self.thresholds)
-        if self._verdict is not None:  # graver, and one issue with it
+        piling = None
+        if self._verdict is None:
+            kept = {name: history.series() for name, history in self._kept.items()}
+            piling = results_piling_up(kept, reading.headroom_bytes, self.thresholds)
+        else:  # graver, and one issue with it
             self._beside.pop(IssueKind.RESULTS_PILING_UP, None)
-            piling = None
         for kind, finding in (
             (IssueKind.RESULTS_PILING_UP, piling),
             (IssueKind.RETENTION, None if self._verdict else retention(window, free, reading, self.thresholds)),

@@ -234,8 +234,8 @@ def take_snapshot(*, budget_s: float = 0.5, pins: Pins | None = None, thorough: 
     Args:
         budget_s: Processor seconds after which it stops and keeps what it has; see `memflow.analysis.pace`.
         pins: Told while objects are held.
-        thorough: False does not look below short containers, which takes half as long on a large heap, and misses a
-            dict of plain values or a block of numbers that only such a container holds.
+        thorough: False does not look below short containers, which takes two thirds of the time on a large heap, and
+            misses a dict of plain values or a block of numbers that only such a container holds.
 
     Returns:
         The counts, to be compared with a later one.
