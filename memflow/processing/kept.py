@@ -19,7 +19,6 @@ _TIME_SHARE = 0.002
 """Of the time, that weighing may take."""
 _SMOOTHING = 0.125
 """What the newest result that was weighed counts for."""
-_LIST_BLOCKS = 1
 
 
 class KeptResults:
@@ -46,10 +45,8 @@ class KeptResults:
             self._weigh(batch.results if self._last is None else self._last, now_s)
         self._last = batch.results
         places = getsizeof(batch.results)
-        blocks, size_bytes = (
-            len(batch.results) * self._each_blocks + _LIST_BLOCKS,
-            len(batch.results) * self._each_bytes,
-        )
+        blocks = len(batch.results) * self._each_blocks + 1  # the head of their list
+        size_bytes = len(batch.results) * self._each_bytes
         if places > BLOCK_BYTES:
             size_bytes += places
         else:

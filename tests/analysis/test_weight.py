@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from memflow.analysis import weight
 from memflow.analysis.weight import weigh
 
 COUNT = 2_000
@@ -107,8 +108,21 @@ def test_a_hostile_result_runs_no_code_and_a_cycle_ends():
     assert weigh(kept[1])[0] >= 0
 
 
-def test_a_huge_result_is_weighed_by_some_of_it():
-    kept = [[[float(n), str(n) * 3] for n in range(20_000)]]
+@pytest.mark.parametrize("kind", [list, dict])
+def test_a_huge_result_is_weighed_by_some_of_it(monkeypatch, kind):
+    entries = [[float(n), str(n) * 3] for n in range(20_000)]
+    kept = [entries if kind is list else dict(zip(map(str, range(300, 20_300)), entries, strict=True))]
+    del entries
+    listed, referents = [], gc.get_referents
+
+    def counted(*things):
+        found = referents(*things)
+        listed.append(len(found))
+        return found
+
+    monkeypatch.setattr(weight.gc, "get_referents", counted)
     blocks, native = weigh(kept[0])
-    assert blocks == pytest.approx(80_000, rel=0.2)  # each of them a list, its table and two values
+    # Each of them is a list, its table and two values; in the dict, with its name.
+    assert blocks == pytest.approx(80_000 if kind is list else 100_000, rel=0.05)
     assert native == pytest.approx(sys.getsizeof(kept[0]), rel=0.01)
+    assert sum(listed) < 1_000

@@ -101,7 +101,7 @@ def virtual_processor(probe: ScriptedProbe, **memory_manager: Any) -> BatchProce
     Sizes are the real optimizer's; as `bundle_with`, it reads `probe` at every boundary and reclaims nothing.
     """
     bundle = bundle_with(probe, clock=anyio.current_time, **memory_manager)
-    bundle.state.allocator = lambda: AllocatorReading(100_000, None, None)  # type: ignore[method-assign]
+    bundle.state.allocator = lambda: AllocatorReading(100_000, None, None)  # type: ignore[method-assign]  # no heap
     bundle.analyzer._watches = False  # no thread asks the loop in virtual time
     return BatchProcessor(bundle=bundle)
 
