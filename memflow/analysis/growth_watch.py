@@ -39,9 +39,9 @@ LOOKS_IN_A_ROW = 3
 """Looks that must agree before growth is believed, and before it counts as over."""
 SAMPLES_IN_A_ROW = FLOOR_ROWS + 1
 """Rows of samples that those looks must cover: there is a low then that the first of them had not seen."""
-TIME_SHARES = (0.006, 0.004)
+TIME_SHARES = (0.006, 0.002)
 """Shares of the time that sampling, and looking at growth, may take."""
-WARY_TIME_SHARES = (0.025, 0.025)
+WARY_TIME_SHARES = (0.025, 0.0125)
 """The same while something has begun to grow, and until it has been told for a while."""
 WARY_S = 30.0
 """For how long."""

@@ -11,10 +11,12 @@ the correction for ties. Own code, since scipy would cost 86 MB of RSS.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
+from operator import mul
 
 __all__ = [
     "History",
@@ -94,7 +96,13 @@ def mann_kendall_z(ys: Sequence[float]) -> float:
     n = len(ys)
     if n < 3:
         return 0.0
-    score = sum((later > y) - (later < y) for i, y in enumerate(ys) for later in ys[i + 1 :])
+    score = 0
+    before: list[float] = []
+    for y in ys:
+        at = bisect_left(before, y)
+        equal = bisect_right(before, y, at) - at
+        score += 2 * at + equal - len(before)  # those below less those above
+        before.insert(at, y)
     ties = Counter(ys).values()
     variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties)) / 18
     if score == 0 or variance <= 0:
@@ -116,30 +124,39 @@ def is_one_step(xs: Sequence[float], ys: Sequence[float]) -> bool:
         by_step = below * below * n / (count * (n - count))  # of the squares about the mean
         if by_step > explained:
             explained, at = by_step, count
-    syy, sxx, sxy = _moments(ys, ys), _moments(xs, xs), _moments(xs, ys)
+    dx, dy = _centred(xs), _centred(ys)
+    syy, sxx, sxy = _dot(dy, dy), _dot(dx, dx), _dot(dx, dy)
     left_of_line = syy - (sxy * sxy / sxx if sxx > 0 else 0.0)
     if not at or syy - explained >= _LIKE_A_STEP * left_of_line:
         return False
-    behind = xs[at:], ys[at:]
-    across = _moments(behind[0], behind[0])
+    dx, dy = _centred(xs[at:]), _centred(ys[at:])
+    across = _dot(dx, dx)
     if n - at < _FEW_BEHIND or across <= 0:
         return True
-    return _moments(*behind) / across * (xs[-1] - xs[at]) < _RISES_BEHIND * (max(ys) - min(ys))
+    return _dot(dx, dy) / across * (xs[-1] - xs[at]) < _RISES_BEHIND * (max(ys) - min(ys))
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
     """Return Pearson's correlation, in [-1, 1]; 0.0 where one of both is constant."""
-    sxx, syy, sxy = _moments(xs, xs), _moments(ys, ys), _moments(xs, ys)
+    dx, dy = _centred(xs), _centred(ys)
+    return _correlation(_dot(dx, dx), _dot(dy, dy), _dot(dx, dy))
+
+
+def _correlation(sxx: float, syy: float, sxy: float) -> float:
     if sxx <= 0 or syy <= 0:
         return 0.0
     found = sxy / (sqrt(sxx) * sqrt(syy))
     return max(-1.0, min(1.0, found)) if isfinite(found) else 0.0
 
 
-def _moments(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Sum of products of the distances from the means."""
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+def _centred(values: Sequence[float]) -> list[float]:
+    """Distances from the mean."""
+    mean = sum(values) / len(values)
+    return [value - mean for value in values]
+
+
+def _dot(xs: Sequence[float], ys: Sequence[float]) -> float:
+    return sum(map(mul, xs, ys), 0.0)
 
 
 def in_flight_part(in_flight: Sequence[float], xs: Sequence[float], ys: Sequence[float]) -> float:
@@ -151,15 +168,16 @@ def in_flight_part(in_flight: Sequence[float], xs: Sequence[float], ys: Sequence
     Returns:
         Units of `ys` for one unit in flight, at least 0.0, since work in flight does not free memory.
     """
-    sff = _moments(in_flight, in_flight)
+    df = _centred(in_flight)
+    sff = _dot(df, df)
     if sff <= 0:
         return 0.0
-    sfy, together = _moments(in_flight, ys), correlation(in_flight, xs)
-    if abs(together) > 0.9:
+    dx, dy = _centred(xs), _centred(ys)
+    sfy, sfx, sxx = _dot(df, dy), _dot(df, dx), _dot(dx, dx)
+    if abs(_correlation(sff, sxx, sfx)) > 0.9:
         return max(0.0, sfy / sff)
-    sxx, sfx, sxy = _moments(xs, xs), _moments(in_flight, xs), _moments(xs, ys)
     determinant = sff * sxx - sfx * sfx
-    slope = (sfy * sxx - sxy * sfx) / determinant if determinant > 0 else sfy / sff
+    slope = (sfy * sxx - _dot(dx, dy) * sfx) / determinant if determinant > 0 else sfy / sff
     return max(0.0, slope) if isfinite(slope) else 0.0
 
 
@@ -187,8 +205,10 @@ def floors(series: Series, size: int = 4) -> Series:
     whole group are left out.
     """
     values = series.values
-    spare = len(values) % size
-    lows = [min(range(start, start + size), key=lambda i: values[i]) for start in range(spare, len(values), size)]
+    lows = []
+    for start in range(len(values) % size, len(values), size):
+        group = values[start : start + size]
+        lows.append(start + group.index(min(group)))
     return take_rows(series, lows)
 
 
@@ -253,7 +273,8 @@ class History:
 
     def series(self) -> Series:
         """Return a copy of what is kept, oldest first."""
-        items, times_s, in_flight, values = (column[: self._length] for column in self._columns)
+        # Lists, since each use of an array makes its numbers anew.
+        items, times_s, in_flight, values = (column[: self._length].tolist() for column in self._columns)
         return Series(items=items, times_s=times_s, in_flight=in_flight, values=values)
 
     @property
