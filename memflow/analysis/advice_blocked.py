@@ -27,7 +27,10 @@ def describe_blocked(evidence: Mapping[str, float], place: str, *, is_blocked: b
 def advise_blocked(place: str, operation: str | None) -> Iterator[str]:
     """Say what to do about it."""
     if place.startswith(STARVED):
-        yield "other threads hold the interpreter: let fewer of them compute at once, or run what computes in processes"
+        yield (
+            "other threads hold the interpreter, or other processes the processors: let fewer of them compute at once, "
+            "or run what computes in processes"
+        )
         return
     whose = f" in {operation}" if operation else ""
     yield f"await what waits{whose}, and run what computes in a thread: anyio.to_thread.run_sync, or a plain function"

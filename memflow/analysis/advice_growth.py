@@ -163,10 +163,10 @@ def _advise_live(finding: Finding, situation: Situation) -> Iterator[str]:
     # The place in the code is what was asked for: it is told behind the holders too.
     yield from (f"look at {each}" for each in dict.fromkeys([*suspects[:3], *sites[:1]]))
     yield from _advise_counts(evidence, whose)
-    if "blocks_per_min" in evidence:
-        yield "results that process() collects grow with the items too: stream() hands each on and keeps none"
     if not situation.gc_enabled and finding.kind is not IssueKind.CYCLIC_GARBAGE:
         yield "the garbage collector is off, so cycles are never freed: call gc.enable(), or collect between batches"
+    if evidence.get("growth_mb_per_min", 0.0) < situation.thresholds.growth_mb_per_min:
+        return  # told for what is counted, whatever that weighs
     rate = situation.thresholds.growth_mb_per_min
     yield f"growth below {rate:g} MB/min is not reported; if this is meant, raise leak_threshold_rate={rate:g}"
 

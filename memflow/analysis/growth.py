@@ -26,7 +26,6 @@ from memflow.analysis.lows import (
     at_rest,
     gain_of,
     lows_of,
-    newest,
     span_s,
 )
 from memflow.analysis.trend import Series, is_one_step, mann_kendall_z, theil_sen, theil_sen_interval
@@ -45,20 +44,27 @@ __all__ = [
 _FEW_ROWS = 8
 LOAD_DOUBT = 0.01
 """Share of what the work in flight explains by which that may be wrong: its number is not all that tells."""
-SURE_Z = 4.5
+SURE_Z = 4.75
 """Standard deviations from which the order of all lows is no chance.
 
 Were the lows independent, less than 3 would do. But what is held for a while is in several of them, and of windows in
 which nothing grows one in a hundred reaches 3.5 to 4.6. Few lows reach it only where hardly any is out of order, more
 of them with less, so that an early look takes growth that is plain.
 """
-SURE_LATELY_Z = 2.05
-"""The same for the last half, which has to tell no more than that what is sure overall has not ended: one in fifty."""
+SURE_LATELY_Z = 1.8
+"""The same for the last half, which has to tell no more than that what is sure overall has not ended: one in thirty."""
 SAME_PACE = 0.7
 """Share of its pace at which growth must go on in the last half, and in the last third.
 
 More takes steady growth, beside what is held for a while, to slow down; less takes a warm-up for growth for longer.
 """
+
+END_PACE = 0.5
+"""Share of its pace below which growth counts as ended."""
+SURE_OF_END_Z = 1.64
+"""How sure that has to be, in standard deviations: one in twenty, at each of several looks in a row."""
+_FEW_LOWS, _FEW_BEFORE = 8, 4
+"""Lows that say nothing about an end, and lows that make no pace."""
 
 
 def growth(window: GrowthWindow, thresholds: Thresholds) -> Finding | None:
@@ -128,18 +134,12 @@ def _moved(window: GrowthWindow, share: float) -> Iterator[tuple[Sequence[float]
 
 
 def still_growing(window: GrowthWindow, thresholds: Thresholds) -> Finding | None:
-    """Find growth that was found before and goes on: the newest third rises, at half the rate or more.
+    """Find growth that was found before and of which nothing says that it has ended, at half the rate or more.
 
     Easier to satisfy than `growth`, so that an open issue does not come and go with the noise.
     """
     rising = {name: each for name, each in all_lows(window).items() if _goes_on(each)}
-    if not rising:
-        return None
-    rss = lows_of(window.rss)
-    lately = {name: newest(each) for name, each in rising.items()}
-    if growth_finding(window, lately, rss and newest(rss), thresholds.growth_mb_per_min / 2) is None:
-        return None
-    return growth_finding(window, rising, rss, 0.0)
+    return growth_finding(window, rising, lows_of(window.rss), thresholds.growth_mb_per_min / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,5 +213,20 @@ def _swing(lows: Lows, slope: float) -> float:
 
 
 def _goes_on(lows: Lows) -> bool:
-    last, slope = newest(lows), theil_sen(lows.xs, lows.ys)
-    return slope > 0 and mann_kendall_z(last.ys) > 0 and theil_sen(last.xs, last.ys) >= 0.3 * slope
+    """True unless the newest lows say that growth has ended: what was seen before is believed until then.
+
+    They do where even the most that they may rise by lies below half of the pace before. The newest half is asked
+    besides the newest third: noise that hides the end in one of them seldom hides it in both.
+    """
+    xs, ys = lows.xs, lows.ys
+    slope, count = theil_sen(xs, ys), len(ys)
+    if slope <= 0 or mann_kendall_z(ys) <= 0:
+        return False
+    for size in (max(_FEW_LOWS, count // 3), max(_FEW_LOWS, count // 2)):
+        since = count - size
+        if since < _FEW_BEFORE:
+            continue
+        _, most = theil_sen_interval(xs[since:], ys[since:], SURE_OF_END_Z)
+        if most < END_PACE * max(slope, theil_sen(xs[:since], ys[:since])):
+            return False
+    return True

@@ -109,7 +109,7 @@ class GrowthWatch:
         self._opened_at = (0.0, 0.0)
         self._evidence: Mapping[str, float] = {}
         self._wary = False
-        self._over = 0
+        self._over = self._over_samples = 0
         self._beside: dict[IssueKind, _Looks] = {}
         self._unseen = 0
         self._last_items = -1
@@ -226,7 +226,8 @@ class GrowthWatch:
         if finding is None and self.verdict() is IssueKind.CYCLIC_GARBAGE:
             return None  # collecting once has ended nothing
         self._over = 0 if finding is not None else self._over + 1
-        if self._over < LOOKS_IN_A_ROW:
+        self._over_samples = self._over_samples + self._unseen if self._over > 1 else self._rss.samples_per_row
+        if self._over < LOOKS_IN_A_ROW or self._over_samples < SAMPLES_IN_A_ROW * self._rss.samples_per_row:
             if finding is None:
                 return None
             self.inquiry.look(items, may_collect=True)

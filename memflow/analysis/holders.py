@@ -182,7 +182,11 @@ class _Climb:
             key = name_in(dict.items(holder), thing)
             if _is_class(above):
                 return f"class attribute {type_name(above)}.{key}", 2
-            if not is_container(type(above)) and type(above) is not CellType and key is not None:
+            if type(above) is FunctionType and key is not None:
+                return f"attribute {key} of function {function_name(above)}", 2
+            of_instance = not is_container(type(above)) and type(above) is not CellType and key is not None
+            # A dict may be what an attribute of it refers to: up to 3.12, an instance refers to these by itself.
+            if of_instance and name_in(attributes(above), holder) is None:
                 return f"attribute {key} of {type_name(type(above))}", 2
         if not any(is_container(base) for base in bases(kind)):
             key = name_in(attributes(holder), thing)

@@ -65,7 +65,7 @@ _WORDS = {
 _PLUMBING = re.compile(r"^(asyncio|_asyncio|trio|outcome|contextvars|_contextvars|_?thread(ing)?|types|weakref)\b")
 _MACHINERY = re.compile(r"module attribute (_?asyncio|threading|sys|trio|_weakrefset|abc)\b")
 UNREACHABLE = "unreachable: waits for the garbage collector"
-_OURS = re.compile(r"(^module attribute|^class attribute| of) memflow\.(analysis|memory|sizing)\b")
+_OURS = re.compile(r"(^module attribute|^class attribute|^a| of) memflow\.(analysis|memory|sizing)\b")
 
 
 @dataclass(slots=True, eq=False)
@@ -304,14 +304,16 @@ def _rank(cases: list[_Case], every: list[_Case], items: float, pace: Pace) -> l
         held = [next(told) for _ in case.things]
         # The newest come first: the first of them that a name was found for.
         steps, nearest, loose = max(held, key=lambda each: bool(each[0]) + (not each[2]), default=([], 0, False))
-        if steps and _OURS.search(steps[0]):
+        if _OURS.search(steps[0] if steps else case.note):
             continue
         suspect = _suspect(case, steps, loose, items)
         weight = case.gained * (case.entry_bytes or 64.0) * (0.01 if _is_machinery(case, steps) else 1.0)
         same: object = (nearest, case.key) if nearest and suspect.kind == "container" else id(case)
-        if suspect.kind == "cache":  # its dict and itself
+        if suspect.kind == "cache":  # its dict and itself, of which the dict says what is in it
             same = suspect.what.split(" (")[0]
+            what = max(suspect.what, found[same][1].what if same in found else "", key=len)
             weight, suspect = max((weight, suspect), found.get(same, (weight, suspect)), key=lambda each: each[0])
+            suspect = replace(suspect, what=what)
         elif same in found:
             weight, suspect = found[same][0] + weight, _together(found[same][1], suspect)
         found[same] = weight, suspect
@@ -331,7 +333,8 @@ def _suspect(case: _Case, steps: list[str], loose: bool, items: float) -> Suspec
         of = f"{name}{case.note}"
         named = steps and steps[0].startswith(("module ", "class ", "closure ", "local ", "default ", "context "))
         if kind == "cache" or (steps and steps[-1].startswith("lru_cache of ") and len(steps) == 1):
-            kind, what, rest = "cache", f"{cached_name(case.things[0]) if kind == 'cache' else steps[0]} ({of})", ""
+            what = f"lru_cache of {cached_name(case.things[0])}" if kind == "cache" else f"{steps[0]} ({of})"
+            kind, rest = "cache", ""
         elif named:
             what, rest = f"{steps[0]} ({of})", ", in ".join(steps[1:])
         else:

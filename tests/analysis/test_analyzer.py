@@ -452,7 +452,7 @@ def test_analyze_works_with_no_history_and_says_so():
     report = run.analyzer.analyze()
     assert report.issues == ()
     assert report.history_samples == 1
-    assert any("there are 1 samples over 0.0 s, and it takes 64 over 3 s" in each for each in report.notes)
+    assert any("there are 1 samples over 0.0 s, and it takes 56 over 3 s" in each for each in report.notes)
     assert str(report).startswith("no memory issue\n- ")
 
 

@@ -255,6 +255,29 @@ def test_growth_is_told_from_what_is_held_for_a_while(seed):
     assert any(growth(window(leak[:n]), sharp) is not None for n in range(MIN_ROWS, 200, 4))
 
 
+def first_end(values, start):
+    """Where an issue that is open from `start` is taken back: at the third look in a row that finds nothing."""
+    missed = 0
+    for n in range(start, len(values), 4):
+        missed = 0 if still_growing(window(values[:n]), Thresholds(growth_mb_per_min=1e-9)) else missed + 1
+        if missed == 3:
+            return n
+    return None
+
+
+def test_an_issue_stays_open_through_noise_as_long_as_growth_goes_on():
+    noise = [held_for_a_while(random.Random(seed), 240) for seed in range(30)]
+    ends = [first_end([each + 400 * k for k, each in enumerate(every)], 100) for every in noise]
+    assert sum(end is not None for end in ends) <= 3
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_an_issue_is_taken_back_once_growth_has_ended(seed):
+    noise = held_for_a_while(random.Random(seed), 260)
+    end = first_end([each + 400 * min(k, 100) for k, each in enumerate(noise)], 100)
+    assert end is not None
+
+
 def test_few_lows_tell_only_growth_that_is_plain():
     """The same growth, with two of five lows out of order: so few lows could be so by chance, and more could not."""
 

@@ -62,6 +62,15 @@ PROGRAMS = {
         "h = Holder()\ndef leak(n): h.kept[str(n)] = b'x' * n\nrun(leak)",
         "attribute kept of __main__.Holder, in module attribute __main__.h",
     ),
+    "dict of an instance": (
+        "h = Holder()\nh.handlers = {'done': []}\nrun(lambda n: h.handlers['done'].append(n))",
+        "entry 'done' of a dict, in attribute handlers of __main__.Holder",
+    ),
+    "tuple": (
+        "kept = ()\ndef leak(n):\n    global kept\n    kept += (Order(n),)\nrun(leak)",
+        "instances of __main__.Order",
+        "held by a tuple, in module attribute __main__.kept",
+    ),
     "class": ("Holder.seen = []\nrun(lambda n: Holder.seen.append(n))", "class attribute __main__.Holder.seen"),
     "lru": (
         "class M:\n    @functools.lru_cache(None)\n    def score(self, n): return Order(n)\nm = M()\nrun(m.score)",

@@ -93,13 +93,13 @@ def test_results_that_are_collected_are_no_leak():
 
 
 def collect(run, steps, *, leak=0, told=1.0, blocks=200):
-    """Results of 4 blocks and 300 bytes an item are collected; so much of them is counted, and so much else leaks."""
+    """Results of 4 blocks and 400 bytes an item are collected; so much of them is counted, and so much else leaks."""
     for _ in range(steps):
         kept_blocks, kept_bytes = run.kept
-        run.kept = kept_blocks + told * blocks, kept_bytes + told * 15_000
+        run.kept = kept_blocks + told * blocks, kept_bytes + told * 20_000
         run.blocks += blocks + leak + run.rng.randrange(20)
-        run.native_live += 15_000
-        run.rss += 100 * (blocks + leak) + 15_000
+        run.native_live += 20_000
+        run.rss += 100 * (blocks + leak) + 20_000
         run.step()
         run.blocks -= 10
 
@@ -110,9 +110,9 @@ def test_results_that_are_counted_are_told_as_what_they_are_and_nobody_looks(tol
     collect(run, 150, told=told)
     assert [(type(event), event.issue.kind) for event in run.events] == [(IssueOpened, IssueKind.RESULTS_PILING_UP)]
     issue = run.events[0].issue
-    assert issue.evidence["native_bytes_per_item"] == pytest.approx(300 * told, rel=0.01)
-    # 200 blocks of 64 bytes, and 15 kB, each 0.1 s
-    assert issue.evidence["growth_mb_per_min"] == pytest.approx(told * 16.7, rel=0.01)
+    assert issue.evidence["native_bytes_per_item"] == pytest.approx(400 * told, rel=0.01)
+    # 200 blocks of 64 bytes, and 20 kB, each 0.1 s
+    assert issue.evidence["growth_mb_per_min"] == pytest.approx(told * 19.7, rel=0.01)
     assert any("stream()" in each for each in issue.recommendations)
     assert run.analyzer._inquiry.asked == []
     run.kept = 0.0, 0.0  # the caller has them, and lets them go
