@@ -140,10 +140,11 @@ def _print_notes(strategy: str, outcomes: list[Outcome], workload: Workload) -> 
     failed = [text for each in outcomes for text in each.failed]
     if failed or workload.may_fail:
         print(f"  {strategy}: {len(failed)} pieces failed{': ' + failed[0][:200] if failed else ''}")
-    control = [100 * each.more["control_s"] / each.cpu_s for each in outcomes if each.more.get("control_s")]
-    if control:
-        walls = [100 * each.more["control_s"] / each.wall_s for each in outcomes if each.more.get("control_s")]
-        print(f"  {strategy}: control {Spread.of(control):.1f} % of CPU, {Spread.of(walls):.1f} % of one core")
+    timed = [each for each in outcomes if each.more.get("control_s")]
+    for what in ("control", "analysis") if timed else ():
+        of_cpu = Spread.of([100 * each.more[f"{what}_s"] / each.cpu_s for each in timed])
+        of_wall = Spread.of([100 * each.more[f"{what}_s"] / each.wall_s for each in timed])
+        print(f"  {strategy}: {what} {of_cpu:.1f} % of CPU, {of_wall:.1f} % of one core")
     rerun = sum(each.more.get("rerun", 0) for each in outcomes)
     if rerun:
         print(f"  {strategy}: {rerun} pieces were run again")

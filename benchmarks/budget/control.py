@@ -1,7 +1,8 @@
 """What of a run's processor time is memflow's control: reading memory, learning, deciding, letting in.
 
-Covers a stopwatch around the four places where control happens; what one calls inside another counts once. Handing
-items to workers and results back is not control: a pool by hand does as much (`benchmarks.calls` measures that).
+Covers a stopwatch around the places where control happens; what one calls inside another counts once. Watching for
+leaks, which hangs on the readings, is timed apart: it can be switched off, and has a budget of its own. Handing items
+to workers and results back is not control: a pool by hand does as much (`benchmarks.calls` measures that).
 """
 
 from __future__ import annotations
@@ -19,31 +20,50 @@ class Stopwatch:
     """Processor time of the outermost of the calls that it wraps, in the thread that makes them.
 
     Attributes:
-        spent_s: seconds so far.
-        calls: how many.
+        control_s: seconds of control so far.
+        analysis_s: seconds of watching for leaks so far.
     """
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
-        self.spent_s = 0.0
-        self.calls = 0
+        self.control_s = 0.0
+        self.analysis_s = 0.0
         self._clock = clock
         self._inside = False
+        self._apart = False
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function, timed."""
+        """Return a function of control, timed."""
 
         @functools.wraps(function)
         def timed(*arguments: Any, **named: Any) -> Any:
-            if self._inside:
+            if self._inside or self._apart:
                 return function(*arguments, **named)
             self._inside = True
             began_s = self._clock()
             try:
                 return function(*arguments, **named)
             finally:
-                self.spent_s += self._clock() - began_s
-                self.calls += 1
+                self.control_s += self._clock() - began_s
                 self._inside = False
+
+        return timed
+
+    def apart(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of the analysis, timed; inside of control it counts as none."""
+
+        @functools.wraps(function)
+        def timed(*arguments: Any, **named: Any) -> Any:
+            if self._apart:
+                return function(*arguments, **named)
+            self._apart = True
+            began_s = self._clock()
+            try:
+                return function(*arguments, **named)
+            finally:
+                took_s = self._clock() - began_s
+                self.analysis_s += took_s
+                self.control_s -= took_s if self._inside else 0.0
+                self._apart = False
 
         return timed
 
@@ -51,15 +71,17 @@ class Stopwatch:
 @contextmanager
 def measured() -> Iterator[Stopwatch]:
     """Time control while inside."""
+    from memflow.analysis.analyzer import HeapAnalyzer
     from memflow.memory.sampler import Sampler
     from memflow.processing.gate import Gate
     from memflow.sizing.call import CallSizer
 
     watch = Stopwatch()
     places = [(Sampler, "sample"), (CallSizer, "finished"), (Gate, "try_enter"), (Gate, "try_take"), (Gate, "leave")]
-    before = [(kind, name, getattr(kind, name)) for kind, name in places]
+    apart = (HeapAnalyzer, "observe")
+    before = [(kind, name, getattr(kind, name)) for kind, name in (*places, apart)]
     for kind, name, function in before:
-        setattr(kind, name, watch.around(function))
+        setattr(kind, name, (watch.apart if (kind, name) == apart else watch.around)(function))
     try:
         yield watch
     finally:

@@ -34,6 +34,7 @@ NEAR_PCT = 50.0
 _KILLING = ("cgroup", "setting")
 _LARGE_SHARE = 0.05
 _UNTRIMMED_SHARE = 1 / 8
+_LOOK_INTERVAL_S = 0.1
 _RESCUE_INTERVAL_S = 0.01
 _RESCUE_REST = 3
 
@@ -71,7 +72,7 @@ class Retained:
         self._pin_soon = self._for_good = False
         self._pinning = Pinning()
         self._retention = Retention()
-        self._next_rescue_s = float("-inf")
+        self._next_look_s = self._next_rescue_s = float("-inf")
         self._own_bytes = sys.maxsize
 
     def watch(self, reading: MemoryReading) -> None:
@@ -86,8 +87,10 @@ class Retained:
             self._retention.forget()
             if self._settings.debug:
                 _log.debug("mmap threshold let go")
-        if reading.utilization_pct < NEAR_PCT or not limit_kills(self._state):
+        due = reading.time_s >= self._next_look_s and reading.utilization_pct >= NEAR_PCT
+        if not due or not limit_kills(self._state):
             return
+        self._next_look_s = reading.time_s + _LOOK_INTERVAL_S
         free = self._state.allocator().native_free_bytes
         if free is None:
             return

@@ -61,7 +61,18 @@ def test_the_stopwatch_counts_the_outermost_call_alone():
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             outer()
-    assert (watch.spent_s, watch.calls) == (2.0, 2)
+    assert watch.control_s == 2.0
+
+
+def test_the_stopwatch_tells_analysis_from_control():
+    from benchmarks.budget.control import Stopwatch
+
+    ticks = iter(range(100))
+    watch = Stopwatch(clock=lambda: float(next(ticks)))
+    analysis = watch.apart(lambda: watch.around(int)())
+    watch.around(analysis)()
+    analysis()
+    assert (watch.control_s, watch.analysis_s) == (2.0, 2.0)
 
 
 def test_measuring_control_leaves_nothing_behind():
