@@ -44,7 +44,7 @@ __all__ = [
 _FEW_ROWS = 8
 LOAD_DOUBT = 0.01
 """Share of what the work in flight explains by which that may be wrong: its number is not all that tells."""
-SURE_Z = 4.75
+SURE_Z = 5.0
 """Standard deviations from which the order of all lows is no chance.
 
 Were the lows independent, less than 3 would do. But what is held for a while is in several of them, and of windows in
@@ -59,7 +59,7 @@ SAME_PACE = 0.7
 More takes steady growth, beside what is held for a while, to slow down; less takes a warm-up for growth for longer.
 """
 
-END_PACE = 0.5
+END_PACE = 0.4
 """Share of its pace below which growth counts as ended."""
 SURE_OF_END_Z = 1.64
 """How sure that has to be, in standard deviations: one in twenty, at each of several looks in a row."""
@@ -133,13 +133,24 @@ def _moved(window: GrowthWindow, share: float) -> Iterator[tuple[Sequence[float]
             yield values, least + LOAD_DOUBT * (max(explained) - min(explained))
 
 
-def still_growing(window: GrowthWindow, thresholds: Thresholds) -> Finding | None:
+def still_growing(window: GrowthWindow, thresholds: Thresholds, found: Mapping[str, float]) -> Finding | None:
     """Find growth that was found before and of which nothing says that it has ended, at half the rate or more.
 
     Easier to satisfy than `growth`, so that an open issue does not come and go with the noise.
+
+    Args:
+        window: What is live.
+        thresholds: What is worth reporting.
+        found: The evidence of the growth as it was found, for its pace.
     """
-    rising = {name: each for name, each in all_lows(window).items() if _goes_on(each)}
+    lows = all_lows(window)
+    rising = {name: each for name, each in lows.items() if _goes_on(each, _pace(name, each, found))}
     return growth_finding(window, rising, lows_of(window.rss), thresholds.growth_mb_per_min / 2)
+
+
+def _pace(name: str, lows: Lows, found: Mapping[str, float]) -> float:
+    """The pace at which growth was found, for each item or second, as the lows lie; 0.0 where it was not this."""
+    return found.get(f"{name}_per_item", 0.0) if lows.by_items else found.get(f"{name}_per_min", 0.0) / 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +223,12 @@ def _swing(lows: Lows, slope: float) -> float:
     return residuals[-1 - tenth] - residuals[tenth]
 
 
-def _goes_on(lows: Lows) -> bool:
+def _goes_on(lows: Lows, pace: float) -> bool:
     """True unless the newest lows say that growth has ended: what was seen before is believed until then.
 
-    They do where even the most that they may rise by lies below half of the pace before. The newest half is asked
-    besides the newest third: noise that hides the end in one of them seldom hides it in both.
+    They do where even the most that they may rise by lies below a part of the pace at which growth was found, or of
+    that before them. The newest half is asked besides the newest third: noise that hides the end in one of them seldom
+    hides it in both.
     """
     xs, ys = lows.xs, lows.ys
     slope, count = theil_sen(xs, ys), len(ys)
@@ -227,6 +239,6 @@ def _goes_on(lows: Lows) -> bool:
         if since < _FEW_BEFORE:
             continue
         _, most = theil_sen_interval(xs[since:], ys[since:], SURE_OF_END_Z)
-        if most < END_PACE * max(slope, theil_sen(xs[:since], ys[:since])):
+        if most < END_PACE * max(slope, pace, theil_sen(xs[:since], ys[:since])):
             return False
     return True

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
+from memflow.analysis.garbage import GarbageCheck, Growth
 from memflow.analysis.growth import growth, has_begun, may_have_begun, results_piling_up, still_growing
 from memflow.analysis.growth_evidence import BYTES_PER_BLOCK, COUNTS
 from memflow.analysis.imports import Imports
@@ -37,8 +38,8 @@ IDLE_SAMPLE_S = 0.5
 """Seconds after which a sample is taken although no item was finished."""
 LOOKS_IN_A_ROW = 3
 """Looks that must agree before growth is believed, and before it counts as over."""
-SAMPLES_IN_A_ROW = FLOOR_ROWS + 1
-"""Rows of samples that those looks must cover: there is a low then that the first of them had not seen."""
+SAMPLES_IN_A_ROW = FLOOR_ROWS + 2
+"""Rows of samples that those looks must cover: there is a whole low then that the first of them had not seen."""
 TIME_SHARES = (0.006, 0.002)
 """Shares of the time that sampling, and looking at growth, may take."""
 WARY_TIME_SHARES = (0.025, 0.0125)
@@ -73,6 +74,7 @@ class GrowthWatch:
         inquiry: asks who holds what grows.
         count: counts descriptors, threads and tasks.
         cost_clock: processor seconds of this thread.
+        garbage: makes sure that growth is no garbage before it is told; None believes what it sees.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class GrowthWatch:
         inquiry: Inquiry | None = None,
         count: Callable[[], ProcessSignals] = read_signals,
         cost_clock: Callable[[], float] = time.thread_time,
+        garbage: GarbageCheck | None = None,
     ) -> None:
         self.thresholds = thresholds
+        self.garbage = garbage
         self.inquiry = inquiry if inquiry is not None else Inquiry(enabled=False)
         self.next_sample_s = float("-inf")
         self.allocator: AllocatorReading | None = None
@@ -108,6 +112,7 @@ class GrowthWatch:
         self._first_span = (0.0, 0.0)
         self._opened_at = (0.0, 0.0)
         self._evidence: Mapping[str, float] = {}
+        self._as_found: Mapping[str, float] = {}
         self._wary = False
         self._over = self._over_samples = 0
         self._beside: dict[IssueKind, _Looks] = {}
@@ -182,6 +187,8 @@ class GrowthWatch:
         results_bytes = kept_bytes + BYTES_PER_BLOCK * kept_blocks
         self._rss.add(items, reading.time_s, load, reading.rss_bytes - results_bytes)
         self._others.add(items, reading.time_s, 0.0, max(0, reading.in_use_bytes - reading.rss_bytes))
+        if self.garbage is not None:
+            self.garbage.sample(reading.time_s)
         self.whose.work.add(reading.time_s, window.items_done, {} if window.drained else window.loads)
         self._unseen += 1
 
@@ -206,6 +213,10 @@ class GrowthWatch:
 
     def _look_first(self, window: GrowthWindow, items: int) -> Change | None:
         finding = growth(window, self.thresholds)
+        seen = self._seen_as(finding, window)
+        if seen is Growth.GARBAGE:
+            self._forget_samples()
+            return None
         self.agreeing = self.agreeing + 1 if finding is not None else 0
         # What came before the first of them was not looked at, and what earlier ones agreed on is over.
         since = self._agreeing_samples + self._unseen
@@ -213,16 +224,25 @@ class GrowthWatch:
         if self.agreeing > 1:
             self.inquiry.look(items)
         rows = self._agreeing_samples // self._rss.samples_per_row
-        if finding is None or self.agreeing < LOOKS_IN_A_ROW or rows < SAMPLES_IN_A_ROW:
+        too_soon = self.agreeing < LOOKS_IN_A_ROW or rows < SAMPLES_IN_A_ROW
+        if finding is None or too_soon or seen is Growth.UNSURE:
             return None
         self.agreeing = self._agreeing_samples = self._over = 0
         self._first_span = (max(1.0, finding.evidence["seen_items"]), finding.evidence["seen_s"])
         self._opened_at = (float(items), window.rss.times_s[-1])
-        self._verdict = IssueKind.SUSPECTED_LEAK
+        self._verdict, self._as_found = IssueKind.SUSPECTED_LEAK, finding.evidence
         return self._found(finding, window)
 
+    def _seen_as(self, finding: Finding | None, window: GrowthWindow) -> Growth:
+        """Say what growth is; sure where it has been seen since the last full collection in half of the samples."""
+        if self.garbage is None:
+            return Growth.LIVE
+        times_s = window.rss.times_s
+        evidence = finding.evidence if finding is not None else None
+        return self.garbage.judge(evidence, since_s=times_s[len(times_s) // 2])
+
     def _look_again(self, window: GrowthWindow, items: int) -> Change | None:
-        finding = still_growing(window, self.thresholds)
+        finding = still_growing(window, self.thresholds, self._as_found)
         if finding is None and self.verdict() is IssueKind.CYCLIC_GARBAGE:
             return None  # collecting once has ended nothing
         self._over = 0 if finding is not None else self._over + 1
@@ -351,8 +371,11 @@ class GrowthWatch:
 
     def clock_went_back(self) -> None:
         """Forget every sample: their times are worth nothing now."""
+        self._forget_samples()
+        self.next_sample_s = self._next_drained_s = self._last_s = self._next_look_s = float("-inf")
+
+    def _forget_samples(self) -> None:
         for history in (*self._live.values(), *self._kept.values(), self._rss, self._others):
             history.clear()
         self.whose.work.clear()
-        self.next_sample_s = self._next_drained_s = self._last_s = self._next_look_s = float("-inf")
         self._unseen = self.agreeing = self._agreeing_samples = 0

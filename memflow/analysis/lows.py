@@ -27,9 +27,9 @@ __all__ = [
     "span_s",
 ]
 
-FLOOR_ROWS = 4
+FLOOR_ROWS = 3
 """Rows of which a floor is the least: with fewer, what is held for a few batches is in them, and rises by chance."""
-MIN_ROWS = 14 * FLOOR_ROWS
+MIN_ROWS = 19 * FLOOR_ROWS
 """Rows below which growth is not judged: so few that chance is kept out by `SURE_Z`, not by waiting."""
 MIN_GAIN: Mapping[str, float] = {
     "blocks": 3_000,

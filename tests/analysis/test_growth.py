@@ -151,7 +151,7 @@ def test_growth_along_time_where_no_item_ends():
 def test_too_few_samples_give_no_finding(n):
     seen = window(curve(LEAKS["steady"], n=n))
     assert growth(seen, THRESHOLDS) is None
-    assert still_growing(seen, THRESHOLDS) is None
+    assert still_growing(seen, THRESHOLDS, {}) is None
     assert unexplained_mb_per_min(seen) == 0.0
 
 
@@ -173,10 +173,10 @@ def test_severity_rises_with_the_nearness_of_the_limit():
 
 
 def test_growth_that_goes_on_and_growth_that_has_stopped():
-    assert still_growing(window(curve(LEAKS["steady"])), THRESHOLDS) is not None
-    assert still_growing(window(curve(lambda k: 500 * min(k, 100), n=200)), THRESHOLDS) is None
+    assert still_growing(window(curve(LEAKS["steady"])), THRESHOLDS, {}) is not None
+    assert still_growing(window(curve(lambda k: 500 * min(k, 100), n=200)), THRESHOLDS, {}) is None
     slower = curve(lambda k: 500 * min(k, 100) + 60 * max(0, k - 100), n=200)
-    assert still_growing(window(slower), THRESHOLDS) is None
+    assert still_growing(window(slower), THRESHOLDS, {}) is None
 
 
 @pytest.mark.parametrize("name", sorted(LEAKS))
@@ -255,26 +255,32 @@ def test_growth_is_told_from_what_is_held_for_a_while(seed):
     assert any(growth(window(leak[:n]), sharp) is not None for n in range(MIN_ROWS, 200, 4))
 
 
-def first_end(values, start):
-    """Where an issue that is open from `start` is taken back: at the third look in a row that finds nothing."""
+SHARP = Thresholds(growth_mb_per_min=1e-9)
+
+
+def first_end(values):
+    """Where an issue is opened, and where it is taken back, at the third look in a row that finds nothing."""
+    found = ((n, growth(window(values[:n]), SHARP)) for n in range(MIN_ROWS, len(values), 4))
+    opened, finding = next(each for each in found if each[1] is not None)
     missed = 0
-    for n in range(start, len(values), 4):
-        missed = 0 if still_growing(window(values[:n]), Thresholds(growth_mb_per_min=1e-9)) else missed + 1
+    for n in range(opened, len(values), 4):
+        missed = 0 if still_growing(window(values[:n]), SHARP, finding.evidence) else missed + 1
         if missed == 3:
-            return n
-    return None
+            return opened, n
+    return opened, None
 
 
 def test_an_issue_stays_open_through_noise_as_long_as_growth_goes_on():
     noise = [held_for_a_while(random.Random(seed), 240) for seed in range(30)]
-    ends = [first_end([each + 400 * k for k, each in enumerate(every)], 100) for every in noise]
-    assert sum(end is not None for end in ends) <= 3
+    ends = [first_end([each + 500 * k for k, each in enumerate(every)]) for every in noise]
+    assert sum(end is not None for _, end in ends) <= 3
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_an_issue_is_taken_back_once_growth_has_ended(seed):
-    noise = held_for_a_while(random.Random(seed), 260)
-    end = first_end([each + 400 * min(k, 100) for k, each in enumerate(noise)], 100)
+    noise = held_for_a_while(random.Random(seed), 300)
+    opened, end = first_end([each + 500 * min(k, 140) for k, each in enumerate(noise)])
+    assert opened <= 140
     assert end is not None
 
 
@@ -328,7 +334,7 @@ def test_scale_changes_the_rate_and_nothing_else(name, factor, seed):
 )
 def test_any_numbers_give_finite_evidence(blocks, loads):
     seen = window(blocks, loads=loads[: len(blocks)])
-    for found in (growth(seen, THRESHOLDS), still_growing(seen, THRESHOLDS)):
+    for found in (growth(seen, THRESHOLDS), still_growing(seen, THRESHOLDS, {})):
         if found is not None:
             assert all(math.isfinite(each) for each in found.evidence.values())
             assert found.evidence["growth_mb_per_min"] > 0

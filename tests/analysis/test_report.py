@@ -40,7 +40,7 @@ def test_a_collector_that_is_off_while_objects_wait_is_worth_a_word(watch, monke
 
 def test_limits_are_told(watch):
     (too_short,) = limits_of_judgement(watch, READING, faults=0)
-    assert "there are 0 samples over 0.0 s, and it takes 56 over 3 s (min_window_s)" in too_short
+    assert "there are 0 samples over 0.0 s, and it takes 57 over 3 s (min_window_s)" in too_short
     watch.agreeing = 2
     watch.allocator = AllocatorReading(1, None, None)
     notes = list(limits_of_judgement(watch, READING, faults=3))
