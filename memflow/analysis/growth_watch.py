@@ -11,16 +11,16 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from memflow.analysis.detectors import Finding, IssueKind, Severity, Thresholds
+from memflow.analysis.beside import LOOKS_IN_A_ROW, Beside
+from memflow.analysis.detectors import Finding, IssueKind, Thresholds
 from memflow.analysis.garbage import GarbageCheck, Growth
-from memflow.analysis.growth import growth, has_begun, may_have_begun, results_piling_up, still_growing
+from memflow.analysis.growth import growth, has_begun, may_have_begun, still_growing
 from memflow.analysis.growth_evidence import BYTES_PER_BLOCK, COUNTS
 from memflow.analysis.imports import Imports
 from memflow.analysis.inquiry import Inquiry
 from memflow.analysis.lows import FLOOR_ROWS, MIN_ROWS, GrowthWindow, span_s
-from memflow.analysis.others import oom_forecast, retention, unmanaged_growth
 from memflow.analysis.suspect import SITE, Suspect
 from memflow.analysis.trend import History
 from memflow.analysis.watch import Change
@@ -36,8 +36,6 @@ DRAINED_INTERVAL_S = 0.005
 """The same where nothing is in flight."""
 IDLE_SAMPLE_S = 0.5
 """Seconds after which a sample is taken although no item was finished."""
-LOOKS_IN_A_ROW = 3
-"""Looks that must agree before growth is believed, and before it counts as over."""
 SAMPLES_IN_A_ROW = FLOOR_ROWS + 2
 """Rows of samples that those looks must cover: there is a whole low then that the first of them had not seen."""
 TIME_SHARES = (0.006, 0.002)
@@ -54,15 +52,6 @@ LEAST_RESULTS_SHARE = 0.1
 """The same of results that are kept, to be what growth is about."""
 GARBAGE_SHARE = 0.3
 """Share of the blocks gained that collecting must have found as objects to call growth garbage."""
-
-
-@dataclass(slots=True)
-class _Looks:
-    """How looks at one kind have agreed."""
-
-    seen: int = 0
-    missed: int = 0
-    is_open: bool = False
 
 
 class GrowthWatch:
@@ -105,9 +94,7 @@ class GrowthWatch:
         self._cost_clock = cost_clock
         self._live = {name: History() for name in ("blocks", "native_bytes", "descriptors", "threads", "tasks")}
         self._imports = Imports()
-        self._kept = {"blocks": History(), "native_bytes": History()}
         self._rss = History()
-        self._others = History()
         self._verdict: IssueKind | None = None
         self._first_span = (0.0, 0.0)
         self._opened_at = (0.0, 0.0)
@@ -115,7 +102,7 @@ class GrowthWatch:
         self._as_found: Mapping[str, float] = {}
         self._wary = False
         self._over = self._over_samples = 0
-        self._beside: dict[IssueKind, _Looks] = {}
+        self._beside = Beside(thresholds)
         self._unseen = 0
         self._last_items = -1
         self._last_drained = False
@@ -182,11 +169,9 @@ class GrowthWatch:
                 history.add(items, reading.time_s, load, self._imports.without(name, value, imported=imported))
             elif len(history):  # given up, since it answered too slowly: old samples alone say nothing about now
                 history.clear()
-        for history, value in zip(self._kept.values(), window.kept, strict=True):
-            history.add(items, reading.time_s, load, value)
+        self._beside.add(items, load, window.kept, reading)
         results_bytes = kept_bytes + BYTES_PER_BLOCK * kept_blocks
         self._rss.add(items, reading.time_s, load, reading.rss_bytes - results_bytes)
-        self._others.add(items, reading.time_s, 0.0, max(0, reading.in_use_bytes - reading.rss_bytes))
         if self.garbage is not None:
             self.garbage.sample(reading.time_s)
         self.whose.work.add(reading.time_s, window.items_done, {} if window.drained else window.loads)
@@ -195,9 +180,7 @@ class GrowthWatch:
     def window(self, reading: MemoryReading) -> GrowthWindow:
         """Return what the detectors of growth look at."""
         live = {name: history.series() for name, history in self._live.items() if len(history)}
-        kept = {name: history.series().values for name, history in self._kept.items() if len(history)}
-        gains = {name: max(values) - min(values) for name, values in kept.items()}
-        return GrowthWindow(live, self._rss.series(), reading.headroom_bytes, gains)
+        return GrowthWindow(live, self._rss.series(), reading.headroom_bytes, self._beside.kept_gains())
 
     def _look(self, reading: MemoryReading, items: int) -> Iterator[Change]:
         window = self.window(reading)
@@ -209,7 +192,9 @@ class GrowthWatch:
         change = self._look_again(window, items) if self._verdict else self._look_first(window, items)
         if change is not None:
             yield change
-        yield from self._look_beside(window, reading, change)
+        free_bytes = self.allocator.native_free_bytes if self.allocator else None
+        grows = self._verdict is not None
+        yield from self._beside.look(window, reading, free_bytes=free_bytes, growth=change, grows=grows)
 
     def _look_first(self, window: GrowthWindow, items: int) -> Change | None:
         finding = growth(window, self.thresholds)
@@ -317,41 +302,6 @@ class GrowthWatch:
             evidence["collect_took_ms"] = collected.took_ms
         return replace(finding, kind=self.verdict() or finding.kind, evidence=evidence)
 
-    def _look_beside(self, window: GrowthWindow, reading: MemoryReading, change: Change | None) -> Iterator[Change]:
-        """Look for what is no growth of ours, and for how long the room lasts at the rate of what is open."""
-        free = self.allocator.native_free_bytes if self.allocator else None
-        others = unmanaged_growth(self._others.series(), reading, self.thresholds)
-        open_growth = change if isinstance(change, Finding) else None
-        forecast = oom_forecast(open_growth, others, reading)
-        piling = None
-        if self._verdict is None:
-            kept = {name: history.series() for name, history in self._kept.items()}
-            piling = results_piling_up(kept, reading.headroom_bytes, self.thresholds)
-        else:  # graver, and one issue with it
-            self._beside.pop(IssueKind.RESULTS_PILING_UP, None)
-        for kind, finding in (
-            (IssueKind.RESULTS_PILING_UP, piling),
-            (IssueKind.RETENTION, None if self._verdict else retention(window, free, reading, self.thresholds)),
-            (IssueKind.UNMANAGED_GROWTH, others),
-            (IssueKind.OOM_FORECAST, forecast),
-        ):
-            found = self._agree(kind, finding)
-            if found is not None:
-                yield found
-
-    def _agree(self, kind: IssueKind, finding: Finding | None) -> Change | None:
-        """Return a finding once enough looks agree, and its kind once as many have not found it any more."""
-        looks = self._beside.setdefault(kind, _Looks())
-        if finding is not None:
-            looks.seen, looks.missed = looks.seen + 1, 0
-            looks.is_open = looks.is_open or looks.seen >= LOOKS_IN_A_ROW or finding.severity is Severity.CRITICAL
-            return finding if looks.is_open else None
-        looks.seen, looks.missed = 0, looks.missed + 1
-        if not looks.is_open or looks.missed < LOOKS_IN_A_ROW:
-            return None
-        looks.is_open = False
-        return kind
-
     @property
     def samples(self) -> int:
         """Samples that are kept (rows)."""
@@ -364,10 +314,8 @@ class GrowthWatch:
     @property
     def room_bytes(self) -> int:
         """What the histories take; the same for every length of run."""
-        samples = sum(
-            history.room_bytes for history in (*self._live.values(), *self._kept.values(), self._rss, self._others)
-        )
-        return samples + self.whose.work.room_bytes
+        samples = sum(history.room_bytes for history in (*self._live.values(), self._rss))
+        return samples + self._beside.room_bytes + self.whose.work.room_bytes
 
     def clock_went_back(self) -> None:
         """Forget every sample: their times are worth nothing now."""
@@ -375,7 +323,8 @@ class GrowthWatch:
         self.next_sample_s = self._next_drained_s = self._last_s = self._next_look_s = float("-inf")
 
     def _forget_samples(self) -> None:
-        for history in (*self._live.values(), *self._kept.values(), self._rss, self._others):
+        for history in (*self._live.values(), self._rss):
             history.clear()
+        self._beside.forget_samples()
         self.whose.work.clear()
         self._unseen = self.agreeing = self._agreeing_samples = 0
