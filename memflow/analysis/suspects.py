@@ -64,6 +64,8 @@ _WORDS = {
 }
 _PLUMBING = re.compile(r"^(asyncio|_asyncio|trio|outcome|contextvars|_contextvars|_?thread(ing)?|types|weakref)\b")
 _MACHINERY = re.compile(r"module attribute (_?asyncio|threading|sys|trio|_weakrefset|abc)\b")
+NEW_SHARE = 0.1
+"""What a container that was not there before weighs, beside one that has grown."""
 UNREACHABLE = "unreachable: waits for the garbage collector"
 _OURS = re.compile(r"(^module attribute|^class attribute|^a| of) memflow\.(analysis|memory|sizing)\b")
 
@@ -87,6 +89,8 @@ class _Case:
     entry_bytes: float = 0.0
     reach: Counter[Key] = field(default_factory=Counter)
     note: str = ""
+    is_new: bool = False
+    """A container that was not there before: it may be work in flight, and stands back behind one that has grown."""
 
 
 def find_suspects(
@@ -122,8 +126,8 @@ def find_suspects(
         cases.clear()
 
 
-def _grown_containers(before: Snapshot, after: Snapshot, items: float) -> dict[tuple[int, int], tuple[int, bool]]:
-    """Return what containers gained, and True where it was gained one level down; the 48 that gained most."""
+def _grown_containers(before: Snapshot, after: Snapshot, items: float) -> dict[tuple[int, int], tuple[int, bool, bool]]:
+    """Return what containers gained, whether one level down, and whether they are new; the 48 that gained most."""
     old, gains = before.containers(), {}
     # What is new may be the work in flight: it counts where it is long beside the items that were finished.
     least_new = max(2 * LEAST, items / 2) if before.complete else float("inf")
@@ -134,7 +138,8 @@ def _grown_containers(before: Snapshot, after: Snapshot, items: float) -> dict[t
             # A block of numbers is long from the start.
             gain, inner_gain = (length - LEAST + 1 if length >= least_new and key[1] not in _FLAT else 0), 0
         if max(gain, inner_gain) >= LEAST:
-            gains[key] = (inner_gain, True) if inner_gain > 1.5 * gain else (gain, False)
+            nested = inner_gain > 1.5 * gain
+            gains[key] = (inner_gain if nested else gain, nested, key not in old)
     return dict(sorted(gains.items(), key=lambda each: -each[1][0])[:48])
 
 
@@ -150,18 +155,19 @@ def _grown_groups(before: Snapshot, after: Snapshot) -> dict[Key, int]:
 
 
 def _find_again(
-    grown: dict[tuple[int, int], tuple[int, bool]], groups: dict[Key, int], after: Snapshot, pace: Pace
+    grown: dict[tuple[int, int], tuple[int, bool, bool]], groups: dict[Key, int], after: Snapshot, pace: Pace
 ) -> list[_Case]:
     """Find the objects again that grew; one whose type or length is another by now is passed over."""
     then = after.containers()
     cases: list[_Case] = []
     found = _find_containers({key for key, _ in grown}, pace, [grown, groups, then, cases], thorough=after.thorough)
-    for (key, kind_id), (gain, nested) in grown.items():
+    for (key, kind_id), (gain, nested, is_new) in grown.items():
         thing = found.get(key)
         if key in found and id(type(thing)) == kind_id and length_of(thing) >= then[key, kind_id][0]:
             kind = "cache" if type(thing) is LRU_TYPE else "container"
             named = kind, type_name(type(thing))
             cases.append(_Case(named, length_of(thing), gain, nested, [thing], entries_of(thing, SAMPLE)))
+            cases[-1].is_new = is_new
             _look_into(cases[-1])
     # Among these is what is in flight, with all its memory: no turn ends before all but a few were let go.
     members = _find_members(groups, pace.breathless())
@@ -286,8 +292,9 @@ def _fold(cases: list[_Case]) -> list[_Case]:
             continue
         kept.append(case)
     every = containers + kept
-    most = max((case.gained for case in every), default=0) / 10
-    heavy = max((case.gained * case.entry_bytes for case in every), default=0.0) / 10
+    stayed = [case for case in every if not case.is_new] or every
+    most = max((case.gained for case in stayed), default=0) / 10
+    heavy = max((case.gained * case.entry_bytes for case in stayed), default=0.0) / 10
     return [case for case in every if case.gained >= most or case.gained * case.entry_bytes >= heavy > 0]
 
 
@@ -307,7 +314,8 @@ def _rank(cases: list[_Case], every: list[_Case], items: float, pace: Pace) -> l
         if _OURS.search(steps[0] if steps else case.note):
             continue
         suspect = _suspect(case, steps, loose, items)
-        weight = case.gained * (case.entry_bytes or 64.0) * (0.01 if _is_machinery(case, steps) else 1.0)
+        doubt = (0.01 if _is_machinery(case, steps) else 1.0) * (NEW_SHARE if case.is_new else 1.0)
+        weight = case.gained * (case.entry_bytes or 64.0) * doubt
         same: object = (nearest, case.key) if nearest and suspect.kind == "container" else id(case)
         if suspect.kind == "cache":  # its dict and itself, of which the dict says what is in it
             same = suspect.what.split(" (")[0]
