@@ -141,8 +141,7 @@ class HeapAnalyzerSettings(_Section):
     """Least seconds between two updates of one issue, unless its severity rises."""
     find_suspects: bool = True
     """Look for who holds what grows: in a thread, for at most 1 % of the time while nothing is wrong, and 5 % while
-    growth is suspected. To tell garbage from a leak, that collects once before growth is told of which CPython has
-    collected nothing yet, in at most 0.5 % of the time, and where the garbage collector is off once it was told."""
+    growth is suspected. Where the garbage collector is off, that collects once, to tell garbage from a leak."""
     allocation_sites: Literal["off", "tracemalloc", "memray"] = "off"
     """Trace allocations for a short while where growth is suspected, to name the place in the code. `tracemalloc` sees
     Python's objects; `memray` sees the C library's heap, which C extensions use, and needs

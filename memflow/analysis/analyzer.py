@@ -28,7 +28,6 @@ from memflow.analysis.detectors import (
     high_utilization,
     near_limit,
 )
-from memflow.analysis.garbage import GarbageCheck
 from memflow.analysis.growth_watch import GrowthWatch
 from memflow.analysis.inquiry import Inquiry
 from memflow.analysis.issues import (
@@ -107,8 +106,7 @@ class HeapAnalyzer:
         came = weakly(self, HeapAnalyzer._suspects_came)
         self._sites = make_sites(self.settings, self.state, told=came)
         self._inquiry = Inquiry(enabled=self.settings.find_suspects, told=came, pins=self.state.pins, sites=self._sites)
-        garbage = GarbageCheck() if self.settings.find_suspects else None
-        self._growth = GrowthWatch(self._thresholds, self.state.allocator, inquiry=self._inquiry, garbage=garbage)
+        self._growth = GrowthWatch(self._thresholds, self.state.allocator, inquiry=self._inquiry)
         told, failed = weakly(self, HeapAnalyzer._trim_was_tried), weakly(self, HeapAnalyzer._count_fault)
         self._tried = Tried(TrimTrial(trim, told=told, failed=failed))
         self._loops = LoopIssues(

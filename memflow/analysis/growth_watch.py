@@ -15,7 +15,6 @@ from dataclasses import replace
 
 from memflow.analysis.beside import LOOKS_IN_A_ROW, Beside
 from memflow.analysis.detectors import Finding, IssueKind, Thresholds
-from memflow.analysis.garbage import GarbageCheck, Growth
 from memflow.analysis.growth import growth, has_begun, may_have_begun, still_growing
 from memflow.analysis.growth_evidence import BYTES_PER_BLOCK, COUNTS
 from memflow.analysis.imports import Imports
@@ -63,7 +62,6 @@ class GrowthWatch:
         inquiry: asks who holds what grows.
         count: counts descriptors, threads and tasks.
         cost_clock: processor seconds of this thread.
-        garbage: makes sure that growth is no garbage before it is told; None believes what it sees.
     """
 
     def __init__(
@@ -74,10 +72,8 @@ class GrowthWatch:
         inquiry: Inquiry | None = None,
         count: Callable[[], ProcessSignals] = read_signals,
         cost_clock: Callable[[], float] = time.thread_time,
-        garbage: GarbageCheck | None = None,
     ) -> None:
         self.thresholds = thresholds
-        self.garbage = garbage
         self.inquiry = inquiry if inquiry is not None else Inquiry(enabled=False)
         self.next_sample_s = float("-inf")
         self.allocator: AllocatorReading | None = None
@@ -172,8 +168,6 @@ class GrowthWatch:
         self._beside.add(items, load, window.kept, reading)
         results_bytes = kept_bytes + BYTES_PER_BLOCK * kept_blocks
         self._rss.add(items, reading.time_s, load, reading.rss_bytes - results_bytes)
-        if self.garbage is not None:
-            self.garbage.sample(reading.time_s)
         self.whose.work.add(reading.time_s, window.items_done, {} if window.drained else window.loads)
         self._unseen += 1
 
@@ -198,10 +192,6 @@ class GrowthWatch:
 
     def _look_first(self, window: GrowthWindow, items: int) -> Change | None:
         finding = growth(window, self.thresholds)
-        seen = self._seen_as(finding, window)
-        if seen is Growth.GARBAGE:
-            self._forget_samples()
-            return None
         self.agreeing = self.agreeing + 1 if finding is not None else 0
         # What came before the first of them was not looked at, and what earlier ones agreed on is over.
         since = self._agreeing_samples + self._unseen
@@ -209,22 +199,13 @@ class GrowthWatch:
         if self.agreeing > 1:
             self.inquiry.look(items)
         rows = self._agreeing_samples // self._rss.samples_per_row
-        too_soon = self.agreeing < LOOKS_IN_A_ROW or rows < SAMPLES_IN_A_ROW
-        if finding is None or too_soon or seen is Growth.UNSURE:
+        if finding is None or self.agreeing < LOOKS_IN_A_ROW or rows < SAMPLES_IN_A_ROW:
             return None
         self.agreeing = self._agreeing_samples = self._over = 0
         self._first_span = (max(1.0, finding.evidence["seen_items"]), finding.evidence["seen_s"])
         self._opened_at = (float(items), window.rss.times_s[-1])
         self._verdict, self._as_found = IssueKind.SUSPECTED_LEAK, finding.evidence
         return self._found(finding, window)
-
-    def _seen_as(self, finding: Finding | None, window: GrowthWindow) -> Growth:
-        """Say what growth is; sure where it has been seen since the last full collection in half of the samples."""
-        if self.garbage is None:
-            return Growth.LIVE
-        times_s = window.rss.times_s
-        evidence = finding.evidence if finding is not None else None
-        return self.garbage.judge(evidence, since_s=times_s[len(times_s) // 2])
 
     def _look_again(self, window: GrowthWindow, items: int) -> Change | None:
         finding = still_growing(window, self.thresholds, self._as_found)
@@ -319,12 +300,9 @@ class GrowthWatch:
 
     def clock_went_back(self) -> None:
         """Forget every sample: their times are worth nothing now."""
-        self._forget_samples()
-        self.next_sample_s = self._next_drained_s = self._last_s = self._next_look_s = float("-inf")
-
-    def _forget_samples(self) -> None:
         for history in (*self._live.values(), self._rss):
             history.clear()
         self._beside.forget_samples()
         self.whose.work.clear()
+        self.next_sample_s = self._next_drained_s = self._last_s = self._next_look_s = float("-inf")
         self._unseen = self.agreeing = self._agreeing_samples = 0

@@ -69,11 +69,6 @@ def limits_of_judgement(watch: GrowthWatch, reading: MemoryReading, *, faults: i
         yield f"growth was seen in the last {watch.agreeing} looks; {LOOKS_IN_A_ROW} in a row make an issue"
     if watch.allocator is not None and watch.allocator.native_live_bytes is None:
         yield "the C library does not tell what its heap holds, so native growth shows in RSS alone and makes no issue"
-    if watch.garbage is not None and watch.garbage.times:
-        yield (
-            f"growth was garbage {watch.garbage.times} times: objects in cycles that the collector had not reached, "
-            "gone after gc.collect(); breaking the cycles frees them at once"
-        )
     yield from watch.inquiry.notes
     if faults:
         yield f"{faults} analyses failed; the logger memflow.analysis has the first traceback"
