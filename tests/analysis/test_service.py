@@ -323,7 +323,8 @@ def test_an_asyncio_loop_that_does_not_run_is_not_blocked():
 def test_a_leak_is_named_and_told():
     """200 kB/s in a module attribute: a service that leaks in its handler. In a Python, and a time, of its own.
 
-    The heap and its snapshots are real; looks come by hand every 20 requests, and in the thread that asks for them.
+    The heap and its snapshots are real; looks come by hand every 20 requests, and in the thread that asks for them. The
+    rate is that of ten seconds later: a snapshot that is taken meanwhile, 40 kB or so, is a good part of the first one.
     """
     script = """
         import json
@@ -342,7 +343,7 @@ def test_a_leak_is_named_and_told():
             global now_s
             probe = ScriptedProbe(lambda _: 100_000_000 + 1050 * len(KEPT))
             sampler = Sampler(MemoryManagerSettings(), probe=probe, clock=clock)
-            settings = HeapAnalyzerSettings(leak_threshold_rate=0.5, min_window_s=1.0)
+            settings = HeapAnalyzerSettings(leak_threshold_rate=0.5, min_window_s=1.0, update_interval_s=1.0)
             analyzer = HeapAnalyzer(settings, state=sampler.state, refresh=sampler.sample)
             analyzer._inquiry._start, analyzer._inquiry._clock = lambda run: run(), clock
             analyzer._growth._cost_clock = lambda: 0.0
@@ -356,7 +357,8 @@ def test_a_leak_is_named_and_told():
                     if request % 20 == 0:
                         thread._look()
                         await anyio.sleep(0)
-                    if any(event.issue.suspects for event in events):
+                    named = [event.issue for event in events if event.issue.suspects]
+                    if named and now_s >= named[0].updated_at_s + 10:
                         break
             return [event.issue for event in events]
 
@@ -372,8 +374,9 @@ def test_a_leak_is_named_and_told():
     _, operation, suspects, evidence = issues[-1]
     assert operation == "requests"
     assert "KEPT" in suspects[0]
-    assert evidence["native_bytes_per_item"] == pytest.approx(1050, rel=0.05)
-    assert evidence["growth_bytes_per_item"] == pytest.approx(1050, rel=0.05)
+    # The C library's piece of 1,024 bytes, and a place in the list; with the bytearray's own 57, by a block or two.
+    assert evidence["native_bytes_per_item"] == pytest.approx(1033, rel=0.05)
+    assert evidence["growth_bytes_per_item"] == pytest.approx(1090, rel=0.05)
 
 
 def test_a_leak_is_named_in_real_time_too():
