@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ["Spacing"]
 
-_SHARE = 0.005
+_SHARE = 0.01
 _GLANCE_SHARE = 0.003
 _SMOOTHING = 0.1
 _MOST_COST_S = 0.001  # longer ones trimmed, or looked a limit up

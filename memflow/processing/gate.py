@@ -237,7 +237,7 @@ class Gate:
         wait, resumed_s = self._line.begin(batch), self._clock()
         try:
             while True:
-                self._sampler.at_boundary(self._clock())
+                self._sampler.sample()
                 if self._line.find(batch) is None:
                     return True  # somebody else saw to it
                 if batch.alone and self._clock() - resumed_s >= _ALONE_S:
