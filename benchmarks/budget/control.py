@@ -21,11 +21,13 @@ class Stopwatch:
 
     Attributes:
         control_s: seconds of control so far.
+        calls: how many calls of control those were.
         analysis_s: seconds of watching for leaks so far.
     """
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self.control_s = 0.0
+        self.calls = 0
         self.analysis_s = 0.0
         self._clock = clock
         self._inside = False
@@ -44,6 +46,7 @@ class Stopwatch:
                 return function(*arguments, **named)
             finally:
                 self.control_s += self._clock() - began_s
+                self.calls += 1
                 self._inside = False
 
         return timed
