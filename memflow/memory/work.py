@@ -54,9 +54,16 @@ class OperationLoad:
         with self._lock:
             self.items_done += items
 
-    def keep(self, blocks: float, size_bytes: float) -> None:
-        """Count results that a call keeps until it ends; less than 0 for those that it keeps no longer."""
+    def keep(self, blocks: float, size_bytes: float, *, finished: int = 0) -> None:
+        """Count results that a call keeps until it ends; less than 0 for those that it keeps no longer.
+
+        Args:
+            blocks: Blocks of CPython's allocator.
+            size_bytes: Bytes beside these.
+            finished: Items that are finished with them.
+        """
         with self._lock:
+            self.items_done += finished
             self.kept_blocks += blocks
             self.kept_bytes += size_bytes
 

@@ -11,6 +11,7 @@ __all__ = ["MISSING", "Batch"]
 
 MISSING: Final[Any] = object()
 """Stands where no result is yet; results themselves may be anything, falsy ones too."""
+_NONE = iter(range(0))
 
 
 class Batch:
@@ -57,7 +58,7 @@ class Batch:
         self.size = self.left = len(items)
         self.items = items
         self.results = [MISSING] * self.size
-        self.indices = iter(range(0))
+        self.indices = _NONE
         self.given = 0
         self.weights = weights
         self.weight = float(self.size) if weights is None else sum(weights)

@@ -21,7 +21,7 @@ from memflow.memory.work import OperationLoad
 from memflow.processing.batch import Batch
 from memflow.processing.cadence import Cadence
 from memflow.processing.crew import Crew
-from memflow.processing.delivery import Delivery
+from memflow.processing.delivery import AMPLE, Delivery
 from memflow.processing.gate import Gate
 from memflow.processing.guards import GaveUp
 from memflow.processing.intake import Intake
@@ -100,6 +100,8 @@ class Call:
         self._notes = CallNotes(journaled.recorder, source.place) if journaled is not None and noted else None
         self._source = source
         self._gate = gate
+        self._keeps = plan.keep
+        self._noted_size = self._noted_calls = 0
         self._open_batches: set[Batch] = set()
         self._errors: list[tuple[Exception, tuple[int, ...]]] = []
         self._last_short_s = float("-inf")
@@ -172,9 +174,13 @@ class Call:
         current = self.current
         if current is not None and (current.untaken or current.given < current.size):
             return current if current.untaken or self._hand_out(current) else None
-        room = self._room
-        if self.ended or room < self._crumb:
+        if self.ended:
             return None
+        room = AMPLE
+        if not self._keeps:
+            room = self._room
+            if room < self._crumb:
+                return None
         if self._intake.waits_for_memory:
             waiting = self._intake.take_waiting()
             return None if waiting is None else self._open(waiting)
@@ -262,14 +268,17 @@ class Call:
             self.current = batch
             return batch if self._hand_out(batch) else None
         self.delivery.handed += batch.size
-        self.crew.wake(1 - self._would_only_wait)
+        if self.crew.parked:
+            self.crew.wake(1 - self._would_only_wait)
         return batch
 
     def _hand_out(self, batch: Batch) -> bool:
         """Let workers take as many items of a batch as the consumer has room for."""
-        room = self._room
-        if room < self._crumb:
-            return False
+        room = AMPLE
+        if not self._keeps:
+            room = self._room
+            if room < self._crumb:
+                return False
         count = batch.hand_out(room)
         self.delivery.handed += count
         if self.crew.parked:  # for these items, and one to look for the next where there may be room
@@ -289,9 +298,10 @@ class Call:
         if self._notes is not None:
             self._notes.ended(batch, seconds)
         self.totals.batch_finished(batch.size, batch.failed)
-        self.load.finish(batch.size)
         if self.kept is not None:
-            self.kept.add(batch, now_s)
+            self.kept.finish(batch, now_s)
+        else:
+            self.load.finish(batch.size)
         # This worker is about to try for the intake's batch; for others that wait here, nobody does.
         tries = not self.plan.delay_s and self.crew.size <= self.sizer.concurrency
         tell = not tries or self._gate.waiting > self._intake.waiting
@@ -311,13 +321,15 @@ class Call:
             in_flight=busy,
             now_s=now_s,
         )
-        batch_size = 1 if items else sizer.batch_size
-        self.totals.note_sizes(self.plan.operation, batch_size, sizer.concurrency, now_s)
-        if self._notes is not None:
-            self._notes.sized(batch_size, sizer.concurrency)
+        batch_size, calls = 1 if items else sizer.batch_size, sizer.concurrency
+        if calls != self._noted_calls or batch_size != self._noted_size:
+            self._noted_size, self._noted_calls = batch_size, calls
+            self.totals.note_sizes(self.plan.operation, batch_size, calls, now_s)
+            if self._notes is not None:
+                self._notes.sized(batch_size, calls)
         if items:
-            self._intake.pace(seconds, sizer.concurrency)
-        if self.crew.size < sizer.concurrency and not self._source.ended:
+            self._intake.pace(seconds, calls)
+        if self.crew.size < calls and not self._source.ended:
             self._hire()
 
     def failed(

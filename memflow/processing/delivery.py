@@ -14,8 +14,10 @@ import anyio
 
 from memflow.processing.batch import Batch
 
-__all__ = ["Delivery"]
+__all__ = ["AMPLE", "Delivery"]
 
+AMPLE = 1 << 30
+"""Room where results are kept for one list: more than anybody asks for."""
 _SLACK = 16
 
 
@@ -59,7 +61,7 @@ class Delivery:
         Args:
             in_flight: the most items that may be in flight at present.
         """
-        return 1 << 30 if self._keep else 2 * in_flight + _SLACK - (self.handed - self.delivered)
+        return AMPLE if self._keep else 2 * in_flight + _SLACK - (self.handed - self.delivered)
 
     def tell(self) -> None:
         """Wake the consumer; once for a burst, since it takes all there is."""

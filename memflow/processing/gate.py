@@ -97,8 +97,11 @@ class Gate:
         """Reserve for a batch without waiting; False when there is no room now."""
         if not self._watching:
             return True
-        self._sampler.at_boundary(self._clock())
-        return self._follows(batch, None) or self._reserve(batch) is None
+        if self._handover.kept is None:  # else a reading was taken when what is kept was left
+            self._sampler.at_boundary(self._clock())
+        elif self._follows(batch, None):
+            return True
+        return self._reserve(batch) is None
 
     def try_take(self, batch: Batch) -> bool:
         """Reserve for a batch that waits, in its turn but without waking who waits for it; False where that fails."""
@@ -190,7 +193,7 @@ class Gate:
             return answer
         batch.reserved = answer
         self._held.add(answer)
-        self._handover.admitted(reading, crowded=self.crowded)
+        self._handover.admitted(reading)
         return None
 
     def misjudged(self, now_s: float) -> None:

@@ -26,9 +26,12 @@ class Handover:
         admission: the ledger.
         state: where readings are.
         predict: (batch, reading) -> bytes.
+
+    Attributes:
+        kept: what waits for whoever follows at once; None where nothing does.
     """
 
-    __slots__ = ("_admission", "_foretold", "_judged", "_kept", "_predict", "_state")
+    __slots__ = ("_admission", "_foretold", "_judged", "_pins", "_predict", "_size", "_state", "_weight", "kept")
 
     def __init__(
         self, admission: Admission, state: MemoryState, predict: Callable[[Batch, MemoryReading], int]
@@ -36,19 +39,22 @@ class Handover:
         self._admission = admission
         self._state = state
         self._predict = predict
-        self._kept: Reservation | None = None
+        self._pins = state.pins
+        self.kept: Reservation | None = None
         self._judged: MemoryReading | None = None
-        self._foretold: tuple[MemoryReading, float, int, int] | None = None
+        self._foretold: int | None = None
+        self._weight, self._size = 0.0, 0
 
-    def admitted(self, reading: MemoryReading, *, crowded: bool) -> None:
-        """Take note that a batch was admitted: while it is crowded, others may follow others by this reading."""
-        self._judged = reading if crowded else None
+    def admitted(self, reading: MemoryReading) -> None:
+        """Take note that a batch was admitted: by this reading, others may follow others."""
+        if self._judged is not reading:
+            self._judged, self._foretold = reading, None
 
     def keep(self, reservation: Reservation) -> bool:
         """Keep what a batch has held; False where it should be given back."""
-        if self._kept is not None or self._judged is None or self._judged is not self._state.reading:
+        if self.kept is not None or self._judged is None or self._judged is not self._state.reading:
             return False
-        self._kept = reservation
+        self.kept = reservation
         return True
 
     def take(self, batch: Batch, waiter: Hashable | None = None) -> Reservation | None:
@@ -58,26 +64,25 @@ class Handover:
             batch: Which; one that is to run alone has to ask.
             waiter: Under which name it waits, if it does.
         """
-        kept, reading = self._kept, self._state.reading
+        kept, reading = self.kept, self._judged
         if (
             kept is None
             or reading is None
-            or self._judged is not reading
+            or reading is not self._state.reading
             or batch.alone
-            or self._state.pins.holding
-            or self._admission.waits_besides(waiter)
+            or self._pins.holding
         ):
             return None
         foretold = self._foretold
-        if foretold is None or foretold[:3] != (reading, batch.weight, batch.size):
-            foretold = self._foretold = (reading, batch.weight, batch.size, max(1, self._predict(batch, reading)))
-        if foretold[3] > kept.bytes:
+        if foretold is None or batch.weight != self._weight or batch.size != self._size:
+            foretold = self._foretold = max(1, self._predict(batch, reading))
+            self._weight, self._size = batch.weight, batch.size
+        if foretold > kept.bytes or not self._admission.pass_on(kept, foretold, waiter):
             return None
-        self._kept = None
-        self._admission.passed_on(kept, foretold[3], waiter)
+        self.kept = None
         return kept
 
     def drop(self) -> Reservation | None:
         """Return what is kept, to be given back: nobody follows."""
-        kept, self._kept = self._kept, None
+        kept, self.kept = self.kept, None
         return kept

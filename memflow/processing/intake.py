@@ -108,7 +108,8 @@ class Intake:
                 fits = min(fits, count_within(weights, most_weight()))
             if fits < cut:
                 full, cut, weights = True, fits, weights[:fits]
-        items, self._rest = items[:cut], items[cut:]
+        if cut < len(items):
+            items, self._rest = items[:cut], items[cut:]
         start = self._position
         self._position += cut
         if weights is not None and not whole:

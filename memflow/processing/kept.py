@@ -6,7 +6,6 @@ Covers counting it. A result now and then is weighed (`memflow.analysis.weight`)
 from __future__ import annotations
 
 import time
-from sys import getsizeof
 from typing import Any
 
 from memflow.analysis.weight import BLOCK_BYTES, weigh
@@ -15,6 +14,7 @@ from memflow.processing.batch import Batch
 
 __all__ = ["KeptResults"]
 
+_PLACE_BYTES = 8
 _TIME_SHARE = 0.002
 """Of the time, that weighing may take."""
 _SMOOTHING = 0.125
@@ -38,22 +38,23 @@ class KeptResults:
         self._turn = 0
         self._last: list[Any] | None = None
 
-    def add(self, batch: Batch, now_s: float) -> None:
-        """Count the results of a batch that is finished."""
+    def finish(self, batch: Batch, now_s: float) -> None:
+        """Count a batch that is finished, and its results."""
         if now_s >= self._next_s:
             # Of the batch before: who has just made a result may hold it still, and would share it with the call.
             self._weigh(batch.results if self._last is None else self._last, now_s)
-        self._last = batch.results
-        places = getsizeof(batch.results)
-        blocks = len(batch.results) * self._each_blocks + 1  # the head of their list
-        size_bytes = len(batch.results) * self._each_bytes
+        self._last = results = batch.results
+        count = len(results)
+        places = count * _PLACE_BYTES
+        blocks = count * self._each_blocks + 1  # the head of their list
+        size_bytes = count * self._each_bytes
         if places > BLOCK_BYTES:
             size_bytes += places
         else:
             blocks += 1
         self._blocks += blocks
         self._bytes += size_bytes
-        self._load.keep(blocks, size_bytes)
+        self._load.keep(blocks, size_bytes, finished=batch.size)
 
     def _weigh(self, results: list[Any], now_s: float) -> None:
         began_s = time.perf_counter()

@@ -74,7 +74,7 @@ async def work_items(call: Call) -> None:
 
 async def work_batches(call: Call) -> None:
     """Run batches, one at a time, until there are no more or there are too many workers."""
-    cadence, delivery, plan = call.cadence, call.delivery, call.plan
+    cadence, delivery, plan, clock = call.cadence, call.delivery, call.plan, call.cadence.clock
     with call.crew.shift():
         while True:
             batch = call.next_batch() or await call.wait_batch()
@@ -82,12 +82,13 @@ async def work_batches(call: Call) -> None:
                 return
             if not plan.ordered:
                 delivery.ready.extend(batch.results)
-            delivery.tell()
+            if delivery.awaited is not None:
+                delivery.tell()
             call.finish(batch)
             del batch  # a waiting worker holds no results
             if plan.delay_s:
                 await anyio.sleep(plan.delay_s)
-            if cadence.due():
+            if clock() >= cadence.deadline_s:
                 await cadence.checkpoint()
             if call.crew.size > call.sizer.concurrency:
                 return

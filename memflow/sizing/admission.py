@@ -201,12 +201,16 @@ class Admission:
         """True when somebody else waits."""
         return len(self._waiters) > (waiter in self._waiters)
 
-    def passed_on(self, reservation: Reservation, to_bytes: int, waiter: Hashable | None) -> None:
-        """Take note that work which needs no more follows at once where other work has ended."""
+    def pass_on(self, reservation: Reservation, to_bytes: int, waiter: Hashable | None) -> bool:
+        """Let work that needs no more follow at once where other work has ended; False where somebody else waits."""
         with self._lock:
-            self._waiters.pop(waiter, None)
+            if self._waiters:
+                if self.waits_besides(waiter):
+                    return False
+                self._waiters.pop(waiter, None)
             self.changes += 1
-        reservation.shrink(to_bytes)
+            self._take_back(reservation, reservation.bytes - to_bytes)
+        return True
 
     def forget(self, waiter: Hashable) -> None:
         """Take back a turn: the waiter has given up, or asks for something else."""
@@ -286,13 +290,15 @@ class Admission:
 
     def _shrink(self, reservation: Reservation, to_bytes: int) -> None:
         with self._lock:
-            less = reservation.bytes - to_bytes
-            if less <= 0:
-                return
-            self.reserved_bytes -= less
-            if reservation._pending:
-                self._pending_bytes -= less
-            reservation.bytes = to_bytes
+            self._take_back(reservation, reservation.bytes - to_bytes)
+
+    def _take_back(self, reservation: Reservation, less: int) -> None:
+        if less <= 0:
+            return
+        self.reserved_bytes -= less
+        if reservation._pending:
+            self._pending_bytes -= less
+        reservation.bytes -= less
 
     def _release(self, reservation: Reservation, now_s: float | None) -> None:
         with self._lock:

@@ -23,7 +23,7 @@ def batch(weight: float = 1.0, *, alone: bool = False) -> Batch:
 
 
 class Desk:
-    """A ledger of which 100 bytes of 1000 are in use, in a crowded moment, and one reservation of 300."""
+    """A ledger of which 100 bytes of 1000 are in use, and one reservation of 300."""
 
     def __init__(self) -> None:
         self.state, self.admission = MemoryState(), Admission()
@@ -31,7 +31,7 @@ class Desk:
         self.handover = Handover(self.admission, self.state, self.predict)
         self.read()
         self.held = self.reserve(300)
-        self.handover.admitted(self.reading, crowded=True)
+        self.handover.admitted(self.reading)
 
     def predict(self, of: Batch, reading: MemoryReading) -> int:
         self.foretold += 1
@@ -82,16 +82,11 @@ def test_one_is_kept_and_no_more(desk: Desk) -> None:
 def test_a_new_reading_is_judged_first(desk: Desk) -> None:
     desk.read()
     assert not desk.handover.keep(desk.held)
-    desk.handover.admitted(desk.reading, crowded=True)
+    desk.handover.admitted(desk.reading)
     assert desk.handover.keep(desk.held)
     desk.read()
     assert desk.handover.take(batch(300)) is None
     assert desk.handover.drop() is desk.held
-
-
-def test_where_there_is_room_everybody_asks_so_that_more_may_start(desk: Desk) -> None:
-    desk.handover.admitted(desk.reading, crowded=False)
-    assert not desk.handover.keep(desk.held)
 
 
 def test_whoever_runs_alone_asks(desk: Desk) -> None:
@@ -148,7 +143,7 @@ def test_the_ledger_adds_up_whatever_happens(steps: list[tuple[str, int]]) -> No
         elif what == "ask":
             answer = desk.admission.try_reserve(count, reading=desk.reading, now_s=0.0)
             if isinstance(answer, Reservation):
-                desk.handover.admitted(desk.reading, crowded=True)
+                desk.handover.admitted(desk.reading)
                 held.append(answer)
         elif what == "read":
             desk.read()

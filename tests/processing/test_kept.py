@@ -35,7 +35,7 @@ def test_it_counts_what_the_allocator_says_and_lets_all_of_it_go(size: int) -> N
     for n in range(4_000 // size):
         batch = finished(1_000 + n * size, size)
         lists.append(batch.results)
-        results.add(batch, float(n))
+        results.finish(batch, float(n))
     del batch
     taken = sys.getallocatedblocks() - before
     assert ledger.kept()[0] == pytest.approx(taken, rel=0.1)
@@ -56,7 +56,7 @@ def test_weighing_takes_a_small_share_of_the_time(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(kept, "weigh", weigh_slowly)
     monkeypatch.setattr(kept.time, "perf_counter", lambda: cost_s)
     for n in range(100):
-        results.add(finished(n, 1), float(n))
+        results.finish(finished(n, 1), float(n))
     assert len(weighed) == 20  # 0.01 s each, of 100
 
 
