@@ -65,13 +65,7 @@ class Handover:
             waiter: Under which name it waits, if it does.
         """
         kept, reading = self.kept, self._judged
-        if (
-            kept is None
-            or reading is None
-            or reading is not self._state.reading
-            or batch.alone
-            or self._pins.holding
-        ):
+        if kept is None or reading is None or reading is not self._state.reading or batch.alone or self._pins.holding:
             return None
         foretold = self._foretold
         if foretold is None or batch.weight != self._weight or batch.size != self._size:
