@@ -74,7 +74,8 @@ async def work_items(call: Call) -> None:
 
 async def work_batches(call: Call) -> None:
     """Run batches, one at a time, until there are no more or there are too many workers."""
-    cadence, delivery, plan, clock = call.cadence, call.delivery, call.plan, call.cadence.clock
+    cadence, delivery, plan = call.cadence, call.delivery, call.plan
+    clock, me = cadence.clock, object()
     with call.crew.shift():
         while True:
             batch = call.next_batch() or await call.wait_batch()
@@ -88,7 +89,9 @@ async def work_batches(call: Call) -> None:
             del batch  # a waiting worker holds no results
             if plan.delay_s:
                 await anyio.sleep(plan.delay_s)
-            if clock() >= cadence.deadline_s:
+            if cadence.last is not me:
+                cadence.last = me
+            elif clock() >= cadence.deadline_s:
                 await cadence.checkpoint()
             if call.crew.size > call.sizer.concurrency:
                 return

@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = ["Ramp"]
 
 _PAYS = 0.625
-_FREELY = 0.75
+_FREELY = 0.65
 _LEAST_S = 0.02
 _FASTER = 4
 _FAST = 2
@@ -30,8 +30,8 @@ class Ramp:
 
     Attributes:
         ended: calls that ended in this round.
-        factor: how many times the calls may be had in the next round; 4 after a round in which none stood in another's
-            way, else 2.
+        factor: how many times the calls may be had in the next round; 4 after a round in which few stood in another's
+            way, else 2. That they began all at once is not that: it takes a third of a round of 100 ms.
         rate: calls a second in the last round; None before the first has ended.
         rate_before: the same in the last one with fewer calls in flight.
     """

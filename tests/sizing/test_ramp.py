@@ -38,10 +38,10 @@ def test_calls_that_only_wait_rise_fourfold_a_round_up_to_the_bound(factor):
 
 
 def test_where_calls_slow_each_other_the_climb_is_slower():
-    # Four times the calls do 4^0.8 = 3.03 times as much, 0.76 of what they could: hardly in each other's way.
-    assert climb(lambda calls: calls**0.8, most=500) == [8, 32, 128, 500, 500]
-    # 4^0.7 is 0.66 of it (twice), and 2^0.7 is 0.81 (four times).
-    assert climb(lambda calls: calls**0.7, most=1000) == [8, 32, 64, 256, 512, 1000, 1000]
+    # Four times the calls do 4^0.75 = 2.83 times as much, 0.71 of what they could: hardly in each other's way.
+    assert climb(lambda calls: calls**0.75, most=500) == [8, 32, 128, 500, 500]
+    # 4^0.68 is 0.64 of it (twice), and 2^0.68 is 0.80 (four times).
+    assert climb(lambda calls: calls**0.68, most=1000) == [8, 32, 64, 256, 512, 1000, 1000]
     # 4^0.6 is 0.57, and that ends it, where it would give as much if none slowed another.
     assert climb(lambda calls: calls**0.6) == [8, 32, 32, 19]
 
@@ -71,8 +71,8 @@ def test_whatever_the_rates_the_climb_stays_in_its_bounds_and_ends(factor, rates
 
 
 def test_one_bad_round_is_given_another():
-    # 0.7 of what twice the calls could do; then 0.61; then all of it.
-    rates = iter([100.0, 140.0, 170.0, 300.0, *[400.0] * 9])
+    # 0.64 of what twice the calls could do; then 0.61; then all of it.
+    rates = iter([100.0, 128.0, 156.0, 300.0, *[400.0] * 9])
     assert climb(lambda calls: next(rates), factor=2)[:5] == [8, 16, 32, 32, 128]
 
 
