@@ -146,9 +146,18 @@ class Retained:
         return self._retention.is_large(reading.limit_bytes, self._clock())
 
     def would_make_room(self, wanted_bytes: int) -> bool:
-        """Tell whether trimming may make room for what waits: it is large, and about as much lies free in the heap."""
+        """Tell whether trimming may make room for what waits: it is large, and about as much lies free in the heap.
+
+        Where the threshold is pinned, no block that waits need be large: what others were given from the heap before is
+        of no use to it any more.
+        """
         reading = self._state.reading
-        if reading is None or wanted_bytes < _LARGE_SHARE * reading.limit_bytes:
+        if reading is None:
+            return False
+        large_bytes = _LARGE_SHARE * reading.limit_bytes
+        if wanted_bytes and self._pinning.is_pinned and self._resident_free(reading) >= max(wanted_bytes, large_bytes):
+            return True
+        if wanted_bytes < large_bytes:
             return False
         return (self._state.allocator().native_free_bytes or 0) >= wanted_bytes / 2
 

@@ -153,6 +153,21 @@ def test_trimming_makes_room_for_what_is_large_where_about_as_much_is_free(monke
     assert not of.would_make_room(40 * MIB)  # not large
 
 
+def test_trimming_makes_room_for_anything_that_is_not_served_from_what_is_free(monkeypatch) -> None:
+    heap = Heap(monkeypatch, live=200)
+    of = heap.of()
+    of.begin(heap.reading(300))
+    heap.live, heap.free = 600, 250
+    heap.reading(950)
+    assert not of.would_make_room(MIB)  # it is given from there
+    of.expect()  # and now it is not
+    assert of.would_make_room(MIB)
+    assert not of.would_make_room(0)
+    heap.free = 40
+    heap.reading(740)
+    assert not of.would_make_room(MIB)  # hardly anything to give back
+
+
 @pytest.mark.parametrize("threads", [False, True])
 def test_what_costs_too_much_is_let_go_but_for_threads(monkeypatch, threads: bool) -> None:
     heap = Heap(monkeypatch)
