@@ -28,7 +28,8 @@ class PressureGauge:
     """Turns utilisation into a level: rises at once, falls late.
 
     A level is entered when use reaches its watermark. It is left, one step at a time, when use has fallen
-    `hysteresis_pct` points below that watermark and the level has lasted `cooldown_s`.
+    `hysteresis_pct` points below that watermark and the level has lasted `cooldown_s`; at once where use has fallen as
+    far below the watermark beneath: a large block was let go, and nothing flickers.
 
     Args:
         hold_pct: watermark of HOLD, in per cent of the limit.
@@ -68,9 +69,12 @@ class PressureGauge:
         elif level > PressureLevel.NORMAL and utilization_pct < self._enter[level] - self._hysteresis:
             if now_s < self._changed_s:
                 self._changed_s = now_s
-            elif now_s - self._changed_s >= self._cooldown_s:
+            elif now_s - self._changed_s >= self._cooldown_s or self._has_fallen_far(utilization_pct):
                 self._become(PressureLevel(level - 1), now_s)
         return self.level
+
+    def _has_fallen_far(self, utilization_pct: float) -> bool:
+        return self.level > PressureLevel.HOLD and utilization_pct < self._enter[self.level - 1] - self._hysteresis
 
     def _reached(self, utilization_pct: float) -> PressureLevel:
         return max(each for each in PressureLevel if utilization_pct >= self._enter[each])

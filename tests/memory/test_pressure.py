@@ -53,7 +53,15 @@ def test_stays_for_the_cooldown() -> None:
 def test_each_step_down_waits_for_a_cooldown_of_its_own() -> None:
     g = gauge(cooldown_s=1)
     g.update(95, 0)
-    assert [g.update(0, t) for t in (1, 1.5, 2, 3)] == [SHRINK, SHRINK, HOLD, NORMAL]
+    assert [g.update(use, t) for use, t in ((84, 1), (74, 1.5), (74, 2), (0, 3))] == [SHRINK, SHRINK, HOLD, NORMAL]
+
+
+def test_what_has_fallen_far_waits_for_no_cooldown() -> None:
+    g = gauge(cooldown_s=1)
+    g.update(95, 0)
+    assert g.update(75, 0.1) is STOP  # the watermark beneath, less the hysteresis
+    assert g.update(74.9, 0.2) is SHRINK
+    assert [g.update(0, t) for t in (0.3, 0.4, 1.3)] == [HOLD, HOLD, NORMAL]
 
 
 def test_a_clock_that_goes_back_only_restarts_the_cooldown() -> None:
