@@ -134,6 +134,7 @@ class Retained:
         self._pin(urgent=True)
         began_s = self._clock()
         trim()
+        self._state.forget_heap()
         ended_s = self._clock()
         self._next_rescue_s = ended_s + max(_RESCUE_INTERVAL_S, _RESCUE_REST * (ended_s - began_s))
         return True

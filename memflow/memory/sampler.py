@@ -84,7 +84,7 @@ class Sampler:
         self._next_trim_s = float("-inf")
         self._hosts: dict[int, list[Host]] = {}
         self._spacing = Spacing(self.settings.boundary_interval_s)
-        self._next_limit_s = float("-inf")
+        self._next_limit_s = self._full_s = float("-inf")
         self._reclaiming = False
 
     @property
@@ -101,36 +101,45 @@ class Sampler:
             boundary: reuse the slow parts of the last full reading.
         """
         with self._lock:
-            now_s, began_s = self.clock(), time.thread_time()
-            state, probe = self.state, self.probe
-            if now_s >= self._next_limit_s or state.limit is None:
-                state.limit = probe.limit(now_s)
-                self._next_limit_s = now_s + self.settings.limit_refresh_s
-            before = state.reading
-            reading = probe.read(now_s, boundary=boundary)
-            work = state.work
-            window = MemoryWindow(
-                before.rss_bytes if before is not None else reading.rss_bytes,
-                reading,
-                work.cut(),
-                work.items_done(),
-                work.drained,
-                work.kept(),
-            )
-            level = self._gauge.update(reading.utilization_pct, now_s)
-            if level is not state.level and self.settings.debug:
-                _log.debug("level %s -> %s at %.1f %% of the limit", state.level, level, reading.utilization_pct)
-            if not boundary or reading.utilization_pct >= NEAR_PCT:
-                self._bound_data(reading)
-            if before is None:
-                self._retained.begin(reading)
-            if self._hosts and not boundary:
-                self._retained.watch(reading)
-            short = self._hosts and reading.utilization_pct >= self.settings.stop_pct
-            if short and self._retained.give_back(reading):
-                self._bound_data(reading)  # while it is known which of the addresses are holes
-            state.accept(window, level)
-            self._spacing.has_read(now_s, time.thread_time() - began_s, urgent=level is PressureLevel.STOP)
+            self.state.share_heap()
+            try:
+                return self._sample(boundary=boundary)
+            finally:
+                self.state.share_heap(share=False)
+
+    def _sample(self, *, boundary: bool) -> MemoryReading:
+        now_s, began_s = self.clock(), time.thread_time()
+        state, probe = self.state, self.probe
+        if not boundary:
+            self._full_s = now_s
+        if now_s >= self._next_limit_s or state.limit is None:
+            state.limit = probe.limit(now_s)
+            self._next_limit_s = now_s + self.settings.limit_refresh_s
+        before = state.reading
+        reading = probe.read(now_s, boundary=boundary)
+        work = state.work
+        window = MemoryWindow(
+            before.rss_bytes if before is not None else reading.rss_bytes,
+            reading,
+            work.cut(),
+            work.items_done(),
+            work.drained,
+            work.kept(),
+        )
+        level = self._gauge.update(reading.utilization_pct, now_s)
+        if level is not state.level and self.settings.debug:
+            _log.debug("level %s -> %s at %.1f %% of the limit", state.level, level, reading.utilization_pct)
+        if not boundary or reading.utilization_pct >= NEAR_PCT:
+            self._bound_data(reading)
+        if before is None:
+            self._retained.begin(reading)
+        if self._hosts and not boundary:
+            self._retained.watch(reading)
+        short = self._hosts and reading.utilization_pct >= self.settings.stop_pct
+        if short and self._retained.give_back(reading):
+            self._bound_data(reading)  # while it is known which of the addresses are holes
+        state.accept(window, level)
+        self._spacing.has_read(now_s, time.thread_time() - began_s, urgent=level is PressureLevel.STOP)
         return reading
 
     def _bound_data(self, reading: MemoryReading) -> None:
@@ -213,9 +222,12 @@ class Sampler:
                     self._hosts.pop(get_ident(), None)
 
     async def _tick(self) -> None:
+        interval_s = self.settings.sample_interval_s
         while True:
-            await anyio.sleep(self.settings.sample_interval_s)
-            reading = self.sample()
+            await anyio.sleep(interval_s)
+            reading = self.state.reading
+            if reading is None or not 0 < self.clock() - self._full_s < interval_s / 2:
+                reading = self.sample()  # else somebody who waits has just done so
             if self.settings.auto_gc and self._schedule.due(reading.utilization_pct, self.clock()):
                 await self.reclaim_if_allowed()
 

@@ -112,6 +112,8 @@ class MemoryState:
         self.pins = Pins()
         self.history = History(history_size)
         self._subscriptions: tuple[_Subscription, ...] = ()
+        self._heap: AllocatorReading | None = None
+        self._shares_heap = False
 
     def accept(self, window: MemoryWindow, level: PressureLevel) -> None:
         """Take a closed window in and tell the listeners. Called by the sampler alone."""
@@ -149,5 +151,22 @@ class MemoryState:
         return unsubscribe
 
     def allocator(self) -> AllocatorReading:
-        """Ask the allocators now (about 2 µs on a small heap, more on a large one)."""
-        return read_allocator()
+        """Ask the allocators now (about 2 µs on a small heap, more on a large one), or as `share_heap` says."""
+        found = self._heap
+        if found is None:
+            found = read_allocator()
+            if self._shares_heap:
+                self._heap = found
+        return found
+
+    def share_heap(self, *, share: bool = True) -> None:
+        """From now on, answer with what the allocators say next; or no longer. For the sampler, around one reading.
+
+        Several who learn from a reading ask, one after the other, and each would have every free block walked.
+        """
+        self._shares_heap = share
+        self.forget_heap()
+
+    def forget_heap(self) -> None:
+        """Ask anew: the heap was trimmed."""
+        self._heap = None

@@ -11,9 +11,11 @@ import anyio
 import pytest
 
 from memflow.exceptions import MemflowError
+from memflow.memory import state as state_module
 from memflow.memory.allocator import allocator_name
 from memflow.memory.pressure import PressureLevel
 from memflow.memory.probe import LinuxProbe, MemoryProbe
+from memflow.memory.readings import AllocatorReading
 from memflow.memory.reclaim import ReclaimResult
 from memflow.memory.sampler import Sampler
 from memflow.memory.state import MemoryState
@@ -226,6 +228,46 @@ def test_reads_every_interval_while_attached_and_never_after(run_virtual) -> Non
         assert probe.reads == 20
 
     run_virtual(main)
+
+
+def test_a_tick_leaves_out_what_was_just_read_in_full(run_virtual) -> None:
+    async def main() -> None:
+        sampler, probe = ticking()
+        async with anyio.create_task_group() as group:
+            with sampler.attached(group):
+                for _ in range(20):
+                    await anyio.sleep(0.03)
+                    sampler.sample(boundary=True)
+                    await anyio.sleep(0.015)
+                    sampler.sample()
+                    await anyio.sleep(0.005)
+        assert probe.reads == 40
+
+    run_virtual(main)
+
+
+def test_the_allocators_are_asked_once_for_all_who_learn_from_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler, _ = make()
+    asked = []
+
+    def read() -> AllocatorReading:
+        asked.append(1)
+        return AllocatorReading(len(asked), 0, 0)
+
+    monkeypatch.setattr(state_module, "read_allocator", read)
+    heard = []
+
+    def hear(_: object) -> None:
+        heard.extend([sampler.state.allocator().blocks, sampler.state.allocator().blocks])
+        if len(heard) == 4:
+            sampler.state.forget_heap()  # as after a trim
+            heard.append(sampler.state.allocator().blocks)
+
+    sampler.state.subscribe(hear)
+    sampler.sample()
+    sampler.sample()
+    assert heard == [1, 1, 2, 2, 3]
+    assert [sampler.state.allocator().blocks for _ in range(2)] == [4, 5]
 
 
 def test_another_call_takes_over_when_the_host_leaves(run_virtual) -> None:
