@@ -240,7 +240,7 @@ class Gate:
         wait, resumed_s = self._line.begin(batch), self._clock()
         try:
             while True:
-                self._sampler.sample()
+                self._sampler.refresh()
                 if self._line.find(batch) is None:
                     return True  # somebody else saw to it
                 if batch.alone and self._clock() - resumed_s >= _ALONE_S:

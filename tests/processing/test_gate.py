@@ -54,6 +54,7 @@ class Door:
         await anyio.sleep(0.001)
         if self.left_after_clearing is not None:
             self.probe.set(self.left_after_clearing)
+        self.bundle.sampler.sample()
         return ReclaimResult(freed_bytes=0, collected_objects=0, trimmed=True, seconds=0.001)
 
     @property
