@@ -41,7 +41,6 @@ _ALONE_S = 5.0
 _WARY_S = 5.0
 _LARGE_SHARE = 0.05
 _MOST_POLL_S = 0.25
-_NEARLY = 1.25
 
 
 class Gate:
@@ -87,7 +86,7 @@ class Gate:
         )
         self._wary_until_s = float("-inf")
         self._handover = Handover(
-            bundle.admission, bundle.state, lambda batch, reading: self._predict(batch, reading, None)
+            bundle.admission, bundle.state, lambda batch, reading: self._predict(batch, reading, reading.headroom_bytes)
         )
         self._held: set[Reservation] = set()
         self._freed: list[anyio.Event] = []
@@ -174,7 +173,7 @@ class Gate:
                 private_bytes=0, untouched_bytes=0, in_use_bytes=reading.in_use_bytes, limit_bytes=reading.limit_bytes
             )
         answer = self._admission.try_reserve(
-            self._predict(batch, reading, room),
+            self._predict(batch, reading, reading.headroom_bytes if room is None else room),
             reading=reading,
             now_s=self._clock(),
             single=batch.size == 1,
@@ -211,31 +210,20 @@ class Gate:
             return 0 if large else self._sizer.reusable_bytes
         return self._sizer.reusable_bytes
 
-    def _predict(self, batch: Batch, reading: MemoryReading, room_bytes: int | None) -> int:
+    def _predict(self, batch: Batch, reading: MemoryReading, room_bytes: int) -> int:
         """Predict a batch's bytes.
 
         A single item is refused for good by its own hint alone. Where nothing is known of the item itself, what was
         learnt of others may be wrong (of a neighbour's memory, for instance, or by an earlier run): short of the last
-        level it may try. So may one whose hint says that it fits, and whose prediction is a little more than that: what
-        small ones take beside their hints says little of a large one.
-
-        Args:
-            batch: which.
-            reading: the latest.
-            room_bytes: what one item that runs alone can get before it meets a MemoryError; None where there is no such
-                bound, or others are in flight.
+        level it may try.
         """
         predicted = self._sizer.predict_bytes(batch.weight)
         if batch.size > 1:
             return predicted
         if batch.weights is not None and batch.weight > reading.limit_bytes:
             return max(predicted, int(batch.weight))
-        if self._state.level >= PressureLevel.STOP:
-            return min(predicted, reading.limit_bytes)
-        nearly = room_bytes is not None and batch.weight <= room_bytes and predicted <= _NEARLY * batch.weight
-        if nearly or batch.weights is None or self._sizer.guesses:
-            return min(predicted, max(1, reading.headroom_bytes if room_bytes is None else room_bytes))
-        return min(predicted, reading.limit_bytes)
+        tries = (batch.weights is None or self._sizer.guesses) and self._state.level < PressureLevel.STOP
+        return min(predicted, max(1, room_bytes) if tries else reading.limit_bytes)
 
     async def wait_enter(self, batch: Batch) -> bool:
         """Wait until a batch may start.

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from memflow.exceptions import MemoryPressureError
 from memflow.memory.reclaim import ReclaimResult
-from memflow.processing import gate as gate_module
 from memflow.processing.batch import Batch
 from memflow.processing.bundle import MemoryBundle
 from memflow.processing.gate import Gate
@@ -616,20 +615,3 @@ def test_where_no_thread_can_be_started_it_reclaims_by_itself(run) -> None:
         assert bundle.sampler.reclaims >= 1
 
     run(main)
-
-
-@pytest.mark.parametrize(
-    ("share", "bounded", "enters"), [(1.13, True, True), (1.13, False, False), (1.3, True, False), (1.0, False, True)]
-)
-def test_one_that_fits_by_its_hint_may_try_where_little_more_is_predicted(
-    run_virtual, monkeypatch: pytest.MonkeyPatch, share: float, bounded: bool, enters: bool
-) -> None:
-    """Where an allocation beyond the limit fails, and kills nobody."""
-
-    async def main() -> None:
-        door = Door(50 * MIB, bytes_each=share)  # type: ignore[arg-type]  # bytes for each byte of hint
-        monkeypatch.setattr(gate_module, "original_data_limit", lambda: (-1, -1) if bounded else None)
-        large = Batch(0, [None], [900.0 * MIB], full=True)
-        assert door.gate.try_enter(large) is enters
-
-    run_virtual(main)
