@@ -85,7 +85,7 @@ class Sampler:
         self._next_trim_s = float("-inf")
         self._hosts: dict[int, list[Host]] = {}
         self._spacing = Spacing(self.settings.boundary_interval_s)
-        self._next_limit_s = self._full_s = float("-inf")
+        self._next_limit_s = float("-inf")
         self._reclaiming = False
 
     @property
@@ -111,8 +111,6 @@ class Sampler:
     def _sample(self, *, boundary: bool) -> MemoryReading:
         now_s, began_s = self.clock(), time.thread_time()
         state, probe = self.state, self.probe
-        if not boundary:
-            self._full_s = now_s
         if now_s >= self._next_limit_s or state.limit is None:
             state.limit = probe.limit(now_s)
             self._next_limit_s = now_s + self.settings.limit_refresh_s
@@ -229,12 +227,9 @@ class Sampler:
                     self._hosts.pop(get_ident(), None)
 
     async def _tick(self) -> None:
-        interval_s = self.settings.sample_interval_s
         while True:
-            await anyio.sleep(interval_s)
-            reading = self.state.reading
-            if reading is None or not 0 < self.clock() - self._full_s < interval_s / 2:
-                reading = self.sample()  # else somebody who waits has just done so
+            await anyio.sleep(self.settings.sample_interval_s)
+            reading = self.sample()
             if self.settings.auto_gc and self._schedule.due(reading.utilization_pct, self.clock()):
                 await self.reclaim_if_allowed()
 

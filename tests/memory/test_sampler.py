@@ -230,22 +230,6 @@ def test_reads_every_interval_while_attached_and_never_after(run_virtual) -> Non
     run_virtual(main)
 
 
-def test_a_tick_leaves_out_what_was_just_read_in_full(run_virtual) -> None:
-    async def main() -> None:
-        sampler, probe = ticking()
-        async with anyio.create_task_group() as group:
-            with sampler.attached(group):
-                for _ in range(20):
-                    await anyio.sleep(0.03)
-                    sampler.sample(boundary=True)
-                    await anyio.sleep(0.015)
-                    sampler.sample()
-                    await anyio.sleep(0.005)
-        assert probe.reads == 40
-
-    run_virtual(main)
-
-
 def test_who_waits_makes_do_with_what_was_read_a_moment_ago() -> None:
     clock = Clock()
     sampler, probe = make(clock=clock)
