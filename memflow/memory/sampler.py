@@ -36,7 +36,6 @@ _log = logging.getLogger("memflow.memory")
 
 _TRIM_INTERVAL_S = 0.25
 _BLIND_S = 0.01
-_FRESH_S = 0.005
 
 
 class Sampler:
@@ -174,12 +173,6 @@ class Sampler:
         data_limit, reading = self._data_limit, self.state.reading
         if data_limit is not None and data_limit.expect_threads(count) and reading is not None:
             self._bound_data(reading)
-
-    def refresh(self) -> None:
-        """Take a reading in full, unless one was taken a moment ago: what has ended since is known to admission."""
-        reading = self.state.reading
-        if reading is None or not 0 < self.clock() - reading.time_s < _FRESH_S:
-            self.sample()
 
     def at_boundary(self, now_s: float) -> None:
         """Take a reading at the start or end of a batch, unless one was taken a moment ago and nothing is new."""

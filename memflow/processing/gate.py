@@ -240,7 +240,7 @@ class Gate:
         wait, resumed_s = self._line.begin(batch), self._clock()
         try:
             while True:
-                self._sampler.refresh()
+                self._sampler.sample()
                 if self._line.find(batch) is None:
                     return True  # somebody else saw to it
                 if batch.alone and self._clock() - resumed_s >= _ALONE_S:
@@ -254,7 +254,7 @@ class Gate:
                         self._plugged = True
                         self._sampler.plug_holes()
                     return True
-                if batch.size > 1 and await self._clear_for(wait):
+                if await self._clear_for(wait):
                     continue  # and look whether it waits still
                 self._line.judge(wait, refusal, batch)
                 if wait.step is StallStep.SPLITTING:

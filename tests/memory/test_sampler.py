@@ -230,15 +230,6 @@ def test_reads_every_interval_while_attached_and_never_after(run_virtual) -> Non
     run_virtual(main)
 
 
-def test_who_waits_makes_do_with_what_was_read_a_moment_ago() -> None:
-    clock = Clock()
-    sampler, probe = make(clock=clock)
-    for now_s in (1.0, 1.001, 1.0049, 1.006, 1.0111, 1.0):  # the last: a clock that was set back
-        clock.now_s = now_s
-        sampler.refresh()
-    assert probe.reads == 4
-
-
 def test_the_allocators_are_asked_once_for_all_who_learn_from_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler, _ = make()
     asked = []

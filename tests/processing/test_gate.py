@@ -516,11 +516,13 @@ def test_a_batch_that_is_taken_while_it_is_cleared_for_is_let_in_once(run_virtua
     run_virtual(main)
 
 
-def test_a_batch_that_fits_after_that_stays_whole(run_virtual) -> None:
+@pytest.mark.parametrize("items", [6, 1])
+def test_what_fits_after_that_stays_whole_and_waits_no_longer(run_virtual, items: int) -> None:
     async def main() -> None:
-        door = Door(500 * MIB, auto_gc=True)
+        door = Door(500 * MIB, auto_gc=True, bytes_each=1)
         door.left_after_clearing = 100 * MIB
-        assert await door.gate.wait_enter(batch(6))
+        of = Batch(0, [None] * items, [600.0 * MIB / items] * items, full=True)
+        assert await door.gate.wait_enter(of)
         assert len(door.cleared_at_s) == 1
         assert door.totals.splits == 0
         assert door.held == (600 * MIB, 1)
@@ -528,7 +530,7 @@ def test_a_batch_that_fits_after_that_stays_whole(run_virtual) -> None:
     run_virtual(main)
 
 
-@pytest.mark.parametrize("how", ["others in flight", "auto_gc off", "one item"])
+@pytest.mark.parametrize("how", ["others in flight", "auto_gc off"])
 def test_it_is_not_cleared_where_that_is_no_use_or_not_wanted(run_virtual, how: str) -> None:
     async def main() -> None:
         door = Door(1000 * MIB, auto_gc=how != "auto_gc off", admission_timeout_s=60)
@@ -536,7 +538,7 @@ def test_it_is_not_cleared_where_that_is_no_use_or_not_wanted(run_virtual, how: 
             door.probe.set(0)
             door.gate.try_enter(batch(8))
         with anyio.move_on_after(2):
-            await door.gate.wait_enter(batch(1 if how == "one item" else 4))
+            await door.gate.wait_enter(batch(4))
         assert door.cleared_at_s == []
 
     run_virtual(main)
