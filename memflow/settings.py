@@ -87,8 +87,8 @@ class MemoryManagerSettings(_Section):
     hysteresis_pct: Annotated[float, Field(ge=0, lt=50)] = 5
     """A level is left only when use is this many points below the watermark that entered it."""
     cooldown_s: Seconds = 0.25
-    """Least seconds at a level before it is left downwards, unless use has fallen below the watermark beneath,
-    too. Rising is immediate."""
+    """Least seconds at a level before it is left downwards, unless use is as far below the watermark beneath, too.
+    Rising is immediate."""
     trim: bool = True
     """On glibc, hand freed heap back to the kernel (`malloc_trim`) after a collection, and try what that gives where an
     issue of `retention` says that much is kept."""

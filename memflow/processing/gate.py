@@ -254,7 +254,7 @@ class Gate:
                         self._plugged = True
                         self._sampler.plug_holes()
                     return True
-                if await self._clear_for(wait):
+                if self._is_worth_clearing(batch, refusal) and await self._clear_for(wait):
                     continue  # and look whether it waits still
                 self._line.judge(wait, refusal, batch)
                 if wait.step is StallStep.SPLITTING:
@@ -274,6 +274,12 @@ class Gate:
             return self._sampler.settings.auto_gc
         unexplained = refusal.in_use_bytes - base - refusal.reserved_bytes
         return not self._admission.holders or unexplained >= refusal.requested_bytes
+
+    @staticmethod
+    def _is_worth_clearing(batch: Batch, refusal: Refusal) -> bool:
+        """False for one item that is small, or that never fits: each would have all collected, whatever that takes."""
+        large = refusal.requested_bytes >= _LARGE_SHARE * refusal.limit_bytes
+        return batch.size > 1 or (large and not refusal.hopeless)
 
     async def _clear_for(self, wait: Wait) -> bool:
         """Collect and trim with nothing in flight, once in a wait: what all the others left behind may be all there is.

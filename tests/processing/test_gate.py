@@ -530,15 +530,20 @@ def test_what_fits_after_that_stays_whole_and_waits_no_longer(run_virtual, items
     run_virtual(main)
 
 
-@pytest.mark.parametrize("how", ["others in flight", "auto_gc off"])
+@pytest.mark.parametrize("how", ["others in flight", "auto_gc off", "one small item", "one that never fits"])
 def test_it_is_not_cleared_where_that_is_no_use_or_not_wanted(run_virtual, how: str) -> None:
     async def main() -> None:
-        door = Door(1000 * MIB, auto_gc=how != "auto_gc off", admission_timeout_s=60)
+        each = 30 if how == "one small item" else 100
+        door = Door(1000 * MIB, auto_gc=how != "auto_gc off", admission_timeout_s=60, bytes_each=each * MIB)
         if how == "others in flight":
             door.probe.set(0)
             door.gate.try_enter(batch(8))
-        with anyio.move_on_after(2):
-            await door.gate.wait_enter(batch(4))
+        if how == "one that never fits":
+            with pytest.raises(MemoryPressureError):
+                await door.gate.wait_enter(Batch(0, [None], [2.0 * GIB], full=True))
+        else:
+            with anyio.move_on_after(2):
+                await door.gate.wait_enter(batch(1 if how == "one small item" else 4))
         assert door.cleared_at_s == []
 
     run_virtual(main)
