@@ -74,6 +74,7 @@ class Retained:
         self._retention = Retention()
         self._next_look_s = self._next_rescue_s = float("-inf")
         self._own_bytes = sys.maxsize
+        self._left_bytes = 0
 
     def watch(self, reading: MemoryReading) -> None:
         """Look at what is kept; pin glibc's mmap threshold when memory is short and it is a good part.
@@ -156,15 +157,20 @@ class Retained:
         if reading is None:
             return False
         large_bytes = _LARGE_SHARE * reading.limit_bytes
-        if wanted_bytes and self._pinning.is_pinned and self._resident_free(reading) >= max(wanted_bytes, large_bytes):
-            return True
+        if wanted_bytes and self._pinning.is_pinned:
+            free_bytes = self._resident_free(reading)
+            self._left_bytes = min(self._left_bytes, free_bytes)
+            if free_bytes - self._left_bytes >= max(wanted_bytes, large_bytes):
+                return True
         if wanted_bytes < large_bytes:
             return False
         return (self._state.allocator().native_free_bytes or 0) >= wanted_bytes / 2
 
     def trimmed(self) -> None:
-        """Begin to look anew: the heap was trimmed."""
+        """Begin to look anew: the heap was trimmed, and what is left, parts of pages, no trim gives back."""
         self._retention.forget()
+        if self._pinning.is_pinned and self._state.reading is not None:
+            self._left_bytes = self._resident_free(self._state.reading)
 
     def _resident_free(self, reading: MemoryReading) -> int:
         """Return what the heap keeps and what of that is resident, in bytes; 0 where nobody can tell.

@@ -236,7 +236,8 @@ class Sampler:
                 may be too small for it, then trimming is allowed at once.
         """
         now_s = self.clock()
-        urgent = now_s >= self._next_trim_s and self._retained.would_make_room(wanted_bytes)
+        may_trim = self.settings.trim and now_s >= self._next_trim_s
+        urgent = may_trim and self._retained.would_make_room(wanted_bytes)
         if self._reclaiming or not (urgent or self._schedule.allowed(now_s)):
             return None
         self._reclaiming = True
@@ -264,8 +265,9 @@ class Sampler:
         return self._reclaim(True)
 
     def _reclaim(self, with_trim: bool) -> ReclaimResult:
-        result = collect_and_trim(self._rss, with_trim=with_trim and self.settings.trim)
-        if result.trimmed:
+        tries = with_trim and self.settings.trim
+        result = collect_and_trim(self._rss, with_trim=tries)
+        if tries:  # also in vain: it is no use again at once
             self._next_trim_s = self.clock() + _TRIM_INTERVAL_S
             self._retained.trimmed()
         reading = self.sample()

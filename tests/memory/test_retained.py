@@ -166,6 +166,13 @@ def test_trimming_makes_room_for_anything_that_is_not_served_from_what_is_free(m
     heap.free = 40
     heap.reading(740)
     assert not of.would_make_room(MIB)  # hardly anything to give back
+    heap.free = 250
+    heap.reading(950)
+    of.trimmed()
+    assert not of.would_make_room(MIB)  # what a trim has left is parts of pages
+    heap.free = 310
+    heap.reading(1000)
+    assert of.would_make_room(MIB)  # more has been freed since
 
 
 @pytest.mark.parametrize("threads", [False, True])
