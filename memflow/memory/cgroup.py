@@ -10,10 +10,11 @@ cgroup-v2.rst.
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,7 +170,8 @@ def _own_paths(text: str) -> dict[int, str]:
     return paths
 
 
-def _memory_mounts(text: str) -> dict[int, list[_Mount]]:
+@functools.lru_cache(maxsize=4)  # half of what a look-up of the limit costs; the text hardly ever changes
+def _memory_mounts(text: str) -> Mapping[int, Sequence[_Mount]]:
     """Version to its mounts that show memory groups, in the order of mounting."""
     mounts: dict[int, list[_Mount]] = {1: [], 2: []}
     for line in text.splitlines():
@@ -190,7 +192,7 @@ def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-def _chain(root: Path, version: int, path: str, mounts: list[_Mount]) -> GroupChain:
+def _chain(root: Path, version: int, path: str, mounts: Sequence[_Mount]) -> GroupChain:
     """The chain through the mount that shows most of it, or else through the root of the one mounted last."""
     latest_first = mounts[::-1]  # a later mount hides an earlier one at the same place
     for mount in sorted(latest_first, key=lambda each: len(each.root)):

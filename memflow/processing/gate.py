@@ -37,6 +37,7 @@ from memflow.sizing.refusal import Refusal
 
 __all__ = ["Gate"]
 
+_EARLY_S = 2.0
 _ALONE_S = 5.0
 _WARY_S = 5.0
 _LARGE_SHARE = 0.05
@@ -75,6 +76,7 @@ class Gate:
         self._totals = totals
         self._watching = settings.memory_monitoring
         self._clock = clock
+        self._began_s = clock()
         self._line = WaitingLine(
             operation,
             bundle.state,
@@ -240,7 +242,7 @@ class Gate:
         wait, resumed_s = self._line.begin(batch), self._clock()
         try:
             while True:
-                self._sampler.sample()
+                self._look()
                 if self._line.find(batch) is None:
                     return True  # somebody else saw to it
                 if batch.alone and self._clock() - resumed_s >= _ALONE_S:
@@ -306,6 +308,18 @@ class Gate:
             return False
         wait.reclaimed_bytes += result.freed_bytes
         return True
+
+    def _look(self) -> None:
+        """Read memory for one that waits: in the first seconds of a call in full each time, since each reading teaches.
+
+        Later, as at the end of a batch. What batches give back is known without a reading, and what others take or give
+        back, the next tick shows.
+        """
+        now_s = self._clock()
+        if now_s - self._began_s < _EARLY_S:
+            self._sampler.sample()
+        else:
+            self._sampler.at_boundary(now_s)
 
     async def _wait_freed(self) -> None:
         event = anyio.Event()

@@ -51,6 +51,7 @@ _RIDGE = 0.02
 _RIDGE_SPLIT = 0.003  # weight against calls: here the prior, all bytes on the weight, is known to be wrong
 _FIT_SPREAD = 1.5
 _FIT_INTERVAL_S = 0.1
+_FIT_ROWS = 8  # more of them take longer to fit, and each new one changes less
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,7 @@ class CostModel:
         """Drop all but the last row of an operation whose items have become larger; the next one is added then."""
         self._fitted.pop(operation, None)
         self._known = {}
+        self._next_fit_s = -inf
         while len(self._rows) > 1:
             self._rows.popleft()
         self._surprises.judge()
@@ -275,7 +277,7 @@ class CostModel:
 
     def _fit(self, now_s: float) -> None:
         """Fit bytes per weight and per call jointly, where the rows can tell them apart."""
-        self._next_fit_s = now_s + _FIT_INTERVAL_S
+        self._next_fit_s = now_s + _FIT_INTERVAL_S * max(1.0, len(self._rows) / _FIT_ROWS)
         self._new_rows = 0
         rows = tuple(self._rows)
         columns = _columns(rows)
@@ -296,7 +298,7 @@ class CostModel:
             if kind == "weight"
         }
         predicted = [sum(a * b for a, b in zip(row, found, strict=True)) for row in values]
-        self._forget_misfits(targets, predicted)
+        self._forget_misfits(targets, predicted, now_s)
 
     def _prior(self, rows: tuple[_Row, ...], columns: list[tuple[str, str]]) -> list[float]:
         pooled = sum(row.used_bytes for row in rows) / sum(sum(row.loads.values()) for row in rows)
@@ -307,13 +309,13 @@ class CostModel:
             prior.append(0.0 if kind == "call" else alone if alone is not None else pooled)
         return prior
 
-    def _forget_misfits(self, targets: list[float], predicted: list[float]) -> None:
+    def _forget_misfits(self, targets: list[float], predicted: list[float], now_s: float) -> None:
         """Drop the older half of the rows when the newest all lie on one side: the operation has changed."""
         shares = [t / p if p > 0 else 1.0 for t, p in zip(targets[-_RUN:], predicted[-_RUN:], strict=True)]
         if len(targets) >= 2 * _RUN and (min(shares) > 1.15 or max(shares) < 0.85):
             for _ in range((len(self._rows) - _RUN) // 2 + 1):
                 self._rows.popleft()
-            self._new_rows = 1
+            self._new_rows, self._next_fit_s = 1, now_s + _FIT_INTERVAL_S
 
 
 def _columns(rows: tuple[_Row, ...]) -> list[tuple[str, str]]:

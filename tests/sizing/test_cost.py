@@ -1,5 +1,6 @@
 """What work costs in memory, from scripted windows. Real memory is `benchmarks.estimator`'s."""
 
+import itertools
 import random
 
 import pytest
@@ -340,6 +341,24 @@ def test_windows_without_growth_overrule_a_fit_that_nothing_feeds():
 
 def test_windows_that_agree_with_a_fit_leave_it_alone():
     model = fitted_model()
+    quiet_rounds(model, 118 * MIB, 100, rounds=1, start=1e6)  # late enough for a fit to the last rows, too
     before = model.cost("work")
-    quiet_rounds(model, 118 * MIB, 100, rounds=8, start=1e6)
+    quiet_rounds(model, 118 * MIB, 100, rounds=8, start=2e6)
     assert model.cost("work") == before
+
+
+def test_fits_to_many_rows_are_rarer_until_a_step_makes_them_few(monkeypatch):
+    fits = []
+    fit = CostModel._fit
+    monkeypatch.setattr(CostModel, "_fit", lambda model, now_s: (fits.append(now_s), fit(model, now_s)))
+    heap = Heap()
+    heap.step_s = 0.05
+    for n in range(200):
+        heap.batch({"work": float(10 + 30 * (n % 4))}, (30 + 30 * (n % 4)) * MIB, {"work": 1.0})
+    gaps = [later - earlier for earlier, later in itertools.pairwise(fits)]
+    assert gaps[0] == pytest.approx(0.1)
+    assert gaps[-1] == pytest.approx(0.8)  # 64 rows
+    for n in range(20):
+        heap.batch({"work": float(10 + 30 * (n % 4))}, 4 * (30 + 30 * (n % 4)) * MIB, {"work": 1.0})
+    assert fits[-1] - fits[-2] == pytest.approx(0.1)  # few rows again
+    assert fits[-1] > heap.now_s - 0.15
