@@ -97,8 +97,14 @@ class MemoryManagerSettings(_Section):
     10 % of it, pin `M_MMAP_THRESHOLD` at 128 KiB, unless the environment sets it. Large blocks then go back to the
     kernel when they are freed. Otherwise glibc raises the threshold up to 32 MiB by itself, and keeps what was freed:
     hundreds of MB where blocks of different sizes come and go. It is let go where that takes more than a quarter of a
-    processor's time for page faults; for functions in threads it stays. Until there is need, and then again, the
-    threshold is 32 MiB, and the heap's end is left untrimmed up to an eighth of the limit."""
+    processor's time for page faults; for functions in threads with arenas of their own it stays. Until there is need,
+    and then again, the threshold is 32 MiB, and the heap's end is left untrimmed up to an eighth of the limit."""
+    one_arena: bool = True
+    """On glibc, under a control group's limit or `limit`: once a function is to run in threads, set `M_ARENA_MAX` to 1,
+    unless the environment sets it, so that threads started from then on allocate from one arena. What one of them has
+    freed is room for the others then, where it would be gone for them otherwise. It stays for as long as the process
+    runs. Switch it off where many threads allocate in C without holding the interpreter's lock, and wait for each
+    other."""
     data_limit: bool = True
     """On Linux, under a control group's limit or `limit`: while something is in flight, keep the soft RLIMIT_DATA where
     use would reach 93 % of the limit, so that a wrong guess ends in a `MemoryError` of one item (which is run again

@@ -1,7 +1,7 @@
 """The heaps inside the process: what they hold, what they keep though it was freed, and handing that back.
 
 Covers CPython's own allocator (its count of blocks) and the C library's (glibc's figures, `malloc_trim`, the mmap
-threshold). When to trim is decided in `memflow.memory.reclaim`; RSS is `memflow.memory.probe`.
+threshold, the number of arenas). When to trim is decided in `memflow.memory.reclaim`; RSS is `memflow.memory.probe`.
 
 Everything here is guarded: on musl, macOS and Windows, or under another allocator, the native figures are None
 and the functions return False. `allocator_notes()` says what is missing and why.
@@ -26,6 +26,7 @@ __all__ = [
     "mmap_threshold_is_set",
     "pin_mmap_threshold",
     "read_allocator",
+    "share_arena",
     "trim",
     "unpin_mmap_threshold",
 ]
@@ -35,7 +36,7 @@ _SLOW_S = 0.005
 MMAP_THRESHOLD = 128 * 1024
 """What glibc itself starts with, bytes; pinned, it no longer rises."""
 
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # malloc.h
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # malloc.h
 _MOST_MMAP_THRESHOLD = 32 * 1024 * 1024
 _RIVALS = {"mallctl": "jemalloc", "tc_version": "tcmalloc", "mi_version": "mimalloc"}
 _MALLINFO_FIELDS = (
@@ -191,6 +192,21 @@ def _move_trim_threshold(threshold_bytes: int) -> None:
 def mmap_threshold_is_set() -> bool:
     """True where whoever started this process chose the threshold, so that it should be left alone."""
     return _is_set("MALLOC_MMAP_THRESHOLD_", "mmap_threshold")
+
+
+def share_arena() -> bool:
+    """Have threads that are started from now on allocate from the arenas that there are: mostly from one, on glibc.
+
+    Otherwise each gets one of its own, up to eight for each processor. What one thread has freed is no use to another
+    then, and its addresses count against RLIMIT_DATA for good. There is no way back; see mallopt(3), M_ARENA_MAX.
+
+    Returns:
+        True if it took effect; False too where the environment says how many arenas there are to be.
+    """
+    mallopt = _glibc().mallopt
+    if mallopt is None or _is_set("MALLOC_ARENA_MAX", "arena_max"):
+        return False
+    return bool(mallopt(_M_ARENA_MAX, 1) == 1)
 
 
 def _is_set(variable: str, tunable: str) -> bool:

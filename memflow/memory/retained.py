@@ -15,6 +15,7 @@ from memflow.memory.allocator import (
     MMAP_THRESHOLD,
     mmap_threshold_is_set,
     pin_mmap_threshold,
+    share_arena,
     trim,
     unpin_mmap_threshold,
 )
@@ -68,6 +69,7 @@ class Retained:
         self._state = state
         self._clock = clock
         self._may_pin = may_pin and settings.pin_mmap_threshold
+        self._may_share = may_pin and settings.one_arena
         self._system_s = system_s
         self._pin_soon = self._for_good = False
         self._pinning = Pinning()
@@ -105,9 +107,12 @@ class Retained:
         Where an allocation has failed, there is no time to look on.
 
         Args:
-            threads: For good: each thread allocates from an arena of its own, and glibc never trims an arena's top, so
-                that what threads have freed is gone for all others.
+            threads: For good, where each thread allocates from an arena of its own: glibc never trims an arena's top,
+                so that what threads have freed is gone for all others. Where they can be made to share one, nothing
+                is kept but what is kept without threads, too.
         """
+        if threads and self._may_share and limit_kills(self._state) and share_arena():
+            return
         self._pin_soon, self._for_good = True, self._for_good or threads
         if limit_kills(self._state):
             self._pin(urgent=True)

@@ -16,6 +16,7 @@ from memflow.memory.allocator import (
     allocator_notes,
     pin_mmap_threshold,
     read_allocator,
+    share_arena,
     trim,
     unpin_mmap_threshold,
 )
@@ -115,6 +116,42 @@ def test_a_threshold_that_was_let_go_keeps_blocks_and_pinned_again_returns_them(
     assert third < 8 * MIB
 
 
+ARENAS = """
+    import threading
+    from memflow.memory.allocator import share_arena
+    from memflow.memory.procfs import read_process
+    print(share_arena() if {share} else None)
+    threading.stack_size(256 << 10)
+    before, ended = read_process().vm_size_bytes, threading.Barrier(9)
+    def work():
+        held = [bytes(60_000) for _ in range(20)]
+        ended.wait()
+    for _ in range(8): threading.Thread(target=work).start()
+    print(read_process().vm_size_bytes - before)
+    ended.wait()
+"""
+
+
+@on_glibc
+def test_threads_started_from_now_on_share_an_arena() -> None:
+    took, widened = run_python(ARENAS.format(share=True)).split()
+    assert took == "True"
+    assert int(widened) < 100 * MIB
+    assert int(run_python(ARENAS.format(share=False)).split()[1]) > 200 * MIB  # an arena takes 64 MiB of addresses
+
+
+@on_glibc
+@pytest.mark.parametrize(
+    "environment", [{"MALLOC_ARENA_MAX": "4"}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=4"}], ids=["old", "tunable"]
+)
+def test_whoever_chose_a_number_of_arenas_is_left_to_it(
+    environment: dict[str, str], fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert share_arena() is False
+
+
 @pytest.mark.parametrize("size", [-1, 2**31, 2**40])
 def test_a_threshold_out_of_range_is_refused(size: int) -> None:
     assert pin_mmap_threshold(size) is False
@@ -148,6 +185,7 @@ def test_other_c_libraries_are_guarded(name: str, fresh: None, monkeypatch: pyte
     assert trim() is False
     assert pin_mmap_threshold(128 * 1024) is False
     assert unpin_mmap_threshold(64 << 20) is False
+    assert share_arena() is False
     assert name in allocator_name()
     assert allocator_notes() == (f"{name} does not tell what its heap holds; only RSS does",)
 

@@ -20,7 +20,8 @@ class Heap:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, live: int = 100, free: int = 0, known: bool = True) -> None:
         self.live, self.free, self.known = live, free, known
         self.trims: list[float] = []
-        self.pins = self.unpins = 0
+        self.pins = self.unpins = self.shares = 0
+        self.can_share = False
         self.system_s = 0.0
         self.now_s = 0.0
         self.trim_s = 0.0
@@ -29,6 +30,7 @@ class Heap:
         monkeypatch.setattr(MemoryState, "allocator", lambda _: self.read())
         monkeypatch.setattr(retained, "trim", self.trim)
         monkeypatch.setattr(retained, "mmap_threshold_is_set", lambda: False)
+        monkeypatch.setattr(retained, "share_arena", self.share)
         monkeypatch.setattr(retained, "pin_mmap_threshold", self.pin)
         monkeypatch.setattr(retained, "unpin_mmap_threshold", self.unpin)
 
@@ -45,6 +47,10 @@ class Heap:
     def pin(self, threshold: int) -> bool:
         self.pins += 1
         return True
+
+    def share(self) -> bool:
+        self.shares += 1
+        return self.can_share
 
     def unpin(self, untrimmed_bytes: int) -> bool:
         assert untrimmed_bytes == LIMIT // 8
@@ -189,6 +195,26 @@ def test_what_costs_too_much_is_let_go_but_for_threads(monkeypatch, threads: boo
     assert heap.pins == 1
     of.expect()
     assert heap.pins == 1 + (not threads)
+
+
+def test_threads_that_share_an_arena_are_no_reason_to_pin(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    heap.can_share = True
+    heap.of().expect(threads=True)
+    assert (heap.shares, heap.pins) == (1, 0)
+
+
+def test_arenas_are_not_shared_without_threads_or_need_or_leave(monkeypatch) -> None:
+    heap = Heap(monkeypatch)
+    heap.can_share = True
+    heap.of().expect()
+    assert heap.pins == 1
+    heap.of(may_pin=False).expect(threads=True)
+    heap.of(one_arena=False).expect(threads=True)
+    assert heap.pins == 2
+    heap.state.limit = MemoryLimit(LIMIT, "the test", "host")
+    heap.of().expect(threads=True)
+    assert (heap.shares, heap.pins) == (0, 2)
 
 
 def test_what_was_never_pinned_is_never_let_go(monkeypatch) -> None:
