@@ -91,7 +91,7 @@ class Call:
         self.cadence = cadence
         self.totals = totals
         self.delivery = Delivery(ordered=plan.ordered, keep=plan.keep)
-        self.crew = Crew(lambda: work(self), self.fail, load if plan.weighs_workers else None)
+        self.crew = Crew(lambda: self._worker(work), self.fail, load if plan.weighs_workers else None)
         self.current: Batch | None = None
         self.ended = False
         self.finished = anyio.Event()
@@ -120,6 +120,12 @@ class Call:
             self._hire()
             await self.finished.wait()
             self._group.cancel_scope.cancel()
+
+    async def _worker(self, work: Callable[[Call], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work(self)
+        finally:
+            self._gate.nobody_follows()  # one that leaves, since there are too many, may have been about to
 
     def _hire(self) -> None:
         assert self._group is not None

@@ -245,6 +245,7 @@ class Gate:
                 self._look()
                 if self._line.find(batch) is None:
                     return True  # somebody else saw to it
+                self.nobody_follows()  # or they would have done so by now
                 if batch.alone and self._clock() - resumed_s >= _ALONE_S:
                     batch.alone = False
                 if batch.alone and await self._clear_for(wait):

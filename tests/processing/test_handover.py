@@ -214,3 +214,22 @@ def test_a_gate_counts_on_nothing_that_somebody_keeps_alive(run_virtual, monkeyp
         assert asked == [False, True]
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("size", [5, 7])
+def test_what_is_kept_for_somebody_who_does_not_come_holds_up_nobody(run_virtual, alone: bool, size: int) -> None:
+    async def main() -> None:
+        door = Door()
+        door.bundle.sampler._spacing = Spacing(10.0)
+        door.bundle.sampler.sample()
+        first, other = (Batch(n, [None] * size, None, full=True) for n, size in enumerate((6, size)))
+        other.alone = alone
+        assert door.gate.try_enter(first)
+        door.gate.leave(first, anyio.current_time(), tell=False, followed=True)
+        assert door.held == (600 * MIB, 1)
+        with anyio.fail_after(1):
+            assert await door.gate.wait_enter(other)
+        assert door.held == (size * 100 * MIB, 1)
+
+    run_virtual(main)
