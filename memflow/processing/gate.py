@@ -5,8 +5,9 @@ themselves are decided in `memflow.sizing.admission`, the steps of a wait in `me
 kept in `memflow.processing.waiting`.
 
 The steps of a wait: read memory again; collect and trim, if that is due; wait until something of this call ends, or
-for one sample interval; with nothing of ours in flight, go on with smaller batches, down to one item alone; and when
-even that found no room for `admission_timeout_s`, raise `MemoryPressureError`. A wait that lasts is an issue of the
+for one sample interval; with nothing of ours in flight, go on with smaller batches, down to one item alone, which is
+let in against its prediction where there will be no more room than now; and when even that found no room for
+`admission_timeout_s`, raise `MemoryPressureError`. A wait that lasts is an issue of the
 kind "admission_stalled".
 """
 
@@ -41,6 +42,7 @@ _EARLY_S = 2.0
 _ALONE_S = 5.0
 _WARY_S = 5.0
 _LARGE_SHARE = 0.05
+_LEAST_SHARE = 0.1
 _MOST_POLL_S = 0.25
 
 
@@ -93,6 +95,7 @@ class Gate:
         self._held: set[Reservation] = set()
         self._freed: list[anyio.Event] = []
         self._plugged = False
+        self._least_in_use_bytes = bundle.state.reading.in_use_bytes if bundle.state.reading is not None else inf
         self.crowded = False
 
     def try_enter(self, batch: Batch) -> bool:
@@ -168,6 +171,8 @@ class Gate:
         reading = self._state.reading
         assert reading is not None  # a call that watches memory begins with a reading
         self._line.saw_limit(reading.limit_bytes)
+        if reading.in_use_bytes < self._least_in_use_bytes:
+            self._least_in_use_bytes = reading.in_use_bytes
         sizer, room = self._sizer, None
         if batch.size == 1 and not self._admission.holders and original_data_limit() is not None:
             # Beyond this the item would only meet a MemoryError, however long memory is somebody else's.
@@ -217,14 +222,15 @@ class Gate:
 
         A single item is refused for good by its own hint alone. Where nothing is known of the item itself, what was
         learnt of others may be wrong (of a neighbour's memory, for instance, or by an earlier run): short of the last
-        level it may try.
+        level it may try. So may one that is to run alone, if it has all the room that it says it needs.
         """
         predicted = self._sizer.predict_bytes(batch.weight)
         if batch.size > 1:
             return predicted
         if batch.weights is not None and batch.weight > reading.limit_bytes:
             return max(predicted, int(batch.weight))
-        tries = (batch.weights is None or self._sizer.guesses) and self._state.level < PressureLevel.STOP
+        guesses = batch.weights is None or self._sizer.guesses or (batch.alone and batch.weight <= room_bytes)
+        tries = guesses and self._state.level < PressureLevel.STOP
         return min(predicted, max(1, room_bytes) if tries else reading.limit_bytes)
 
     async def wait_enter(self, batch: Batch) -> bool:
@@ -259,6 +265,9 @@ class Gate:
                     return True
                 if self._is_worth_clearing(batch, refusal) and await self._clear_for(wait):
                     continue  # and look whether it waits still
+                if self._is_last_chance(batch, wait):
+                    batch.alone = True
+                    continue
                 self._line.judge(wait, refusal, batch)
                 if wait.step is StallStep.SPLITTING:
                     self._line.split(batch)
@@ -283,6 +292,18 @@ class Gate:
         """False for one item that is small, or that never fits: each would have all collected, whatever that takes."""
         large = refusal.requested_bytes >= _LARGE_SHARE * refusal.limit_bytes
         return batch.size > 1 or (large and not refusal.hopeless)
+
+    def _is_last_chance(self, batch: Batch, wait: Wait) -> bool:
+        """True for one item that should be let in against its prediction: it may be wrong, and nothing can come of it.
+
+        So it is where nothing else is in flight, what could be freed was, and as little is in use as ever was: to wait
+        on would be no use. RLIMIT_DATA sees to it that at worst this item fails.
+        """
+        reading = self._state.reading
+        assert reading is not None
+        free = reading.in_use_bytes - self._least_in_use_bytes <= _LEAST_SHARE * reading.limit_bytes
+        fits = free and batch.size == 1 and not batch.alone and batch.weight <= reading.limit_bytes
+        return fits and wait.cleared and not self._admission.holders and original_data_limit() is not None
 
     async def _clear_for(self, wait: Wait) -> bool:
         """Collect and trim with nothing in flight, once in a wait: what all the others left behind may be all there is.

@@ -622,3 +622,46 @@ def test_where_no_thread_can_be_started_it_reclaims_by_itself(run) -> None:
         assert bundle.sampler.reclaims >= 1
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    "others", ["nobody", "others hold more than at first", "no RLIMIT_DATA", "it says that it is larger"]
+)
+def test_one_item_foretold_to_take_too_much_is_let_in_where_waiting_is_no_use(run_virtual, monkeypatch, others) -> None:
+    protected = None if others == "no RLIMIT_DATA" else (-1, -1)
+    monkeypatch.setattr("memflow.processing.gate.original_data_limit", lambda: protected)
+
+    async def main() -> None:
+        door = Door(100 * MIB, auto_gc=True, bytes_each=3)  # three bytes for each that the hint says
+        one = Batch(0, [None], [(2000.0 if others == "it says that it is larger" else 400.0) * MIB], full=True)
+        if others == "others hold more than at first":
+            door.gate = door.another()  # it has seen what was in use at first
+            door.probe.set(300 * MIB)
+            door.bundle.sampler.sample()
+        with anyio.move_on_after(5):
+            if others == "it says that it is larger":
+                with pytest.raises(MemoryPressureError):
+                    await door.gate.wait_enter(one)
+            else:
+                assert await door.gate.wait_enter(one)
+        assert door.held[1] == (others == "nobody")
+        assert one.alone == (others == "nobody")
+        if others == "nobody":
+            assert len(door.cleared_at_s) == 1
+            door.gate.leave(one, anyio.current_time())
+            assert door.held == (0, 0)
+
+    run_virtual(main)
+
+
+def test_one_that_is_run_again_alone_is_not_held_up_by_what_is_foretold(run_virtual, monkeypatch) -> None:
+    monkeypatch.setattr("memflow.processing.gate.original_data_limit", lambda: (-1, -1))
+
+    async def main() -> None:
+        door = Door(100 * MIB, auto_gc=True, bytes_each=3)
+        one = Batch(0, [None], [400.0 * MIB], full=True)
+        one.alone = True
+        with anyio.fail_after(1):
+            assert await door.gate.wait_enter(one)
+
+    run_virtual(main)
