@@ -7,8 +7,7 @@ kept in `memflow.processing.waiting`.
 The steps of a wait: read memory again; collect and trim, if that is due; wait until something of this call ends, or
 for one sample interval; with nothing of ours in flight, go on with smaller batches, down to one item alone, which is
 let in against its prediction where there will be no more room than now; and when even that found no room for
-`admission_timeout_s`, raise `MemoryPressureError`. A wait that lasts is an issue of the
-kind "admission_stalled".
+`admission_timeout_s`, raise `MemoryPressureError`. A wait that lasts is an issue of the kind "admission_stalled".
 """
 
 from __future__ import annotations

@@ -44,6 +44,29 @@ def test_results_are_aligned(run, kind: str, count: int) -> None:
     run(main)
 
 
+def test_a_worker_that_leaves_gives_back_what_was_kept_for_its_next_batch(run) -> None:
+    async def main() -> None:
+        left, sizer = [], FakeSizer(concurrency=3)
+
+        async def work(item: Any) -> None:
+            await settle()
+            if item == 5:
+                sizer.concurrency = 1
+
+        call = call_of(range(20), work, sizer=sizer, keep=True)
+        gives_back = call._gate.nobody_follows
+
+        def nobody_follows() -> None:
+            left.append(call.crew.size)
+            gives_back()
+
+        call._gate.nobody_follows = nobody_follows  # type: ignore[method-assign]  # watched
+        await results_of(call)
+        assert left[:2] == [2, 1]
+
+    run(main)
+
+
 def test_no_more_workers_are_hired_than_there_are_items(run) -> None:
     async def main() -> None:
         hired = []

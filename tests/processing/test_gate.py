@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from memflow.exceptions import MemoryPressureError
 from memflow.memory.reclaim import ReclaimResult
+from memflow.memory.spacing import Spacing
 from memflow.processing.batch import Batch
 from memflow.processing.bundle import MemoryBundle
 from memflow.processing.gate import Gate
@@ -292,6 +293,26 @@ def check_ended_once(door: Door) -> None:
     assert not door.gate._line._waits
     assert not door.gate._line._split
     assert not door.bundle.admission._waiters
+
+
+def test_for_a_wait_memory_is_read_in_full_whenever_something_ends_but_only_in_the_first_seconds(run_virtual) -> None:
+    async def main() -> None:
+        door = Door(bytes_each=500 * MIB)
+        door.bundle.sampler._spacing = Spacing(0.5)
+        waiter, reads = Waiter(door), []
+        async with anyio.create_task_group() as group:
+            waiter.start(group)
+            for _ in range(4):
+                before = door.probe.reads
+                for _ in range(50):
+                    await anyio.sleep(0.02)
+                    door.gate.tell()
+                reads.append(door.probe.reads - before)
+            waiter.scope.cancel()
+        assert min(reads[:2]) >= 49
+        assert max(reads[2:]) <= 3
+
+    run_virtual(main)
 
 
 def test_a_batch_that_waits_is_taken_in_its_turn_without_waking_who_waits(run_virtual) -> None:
