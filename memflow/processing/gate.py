@@ -172,12 +172,8 @@ class Gate:
         self._line.saw_limit(reading.limit_bytes)
         if reading.in_use_bytes < self._least_in_use_bytes:
             self._least_in_use_bytes = reading.in_use_bytes
-        sizer, room = self._sizer, None
-        if batch.size == 1 and not self._admission.holders and original_data_limit() is not None:
-            # Beyond this the item would only meet a MemoryError, however long memory is somebody else's.
-            room = data_limit_bytes(
-                private_bytes=0, untouched_bytes=0, in_use_bytes=reading.in_use_bytes, limit_bytes=reading.limit_bytes
-            )
+        sizer = self._sizer
+        room = self._room_alone(reading) if batch.size == 1 and not self._admission.holders else None
         answer = self._admission.try_reserve(
             self._predict(batch, reading, reading.headroom_bytes if room is None else room),
             reading=reading,
@@ -201,6 +197,18 @@ class Gate:
         self._held.add(answer)
         self._handover.admitted(reading)
         return None
+
+    @staticmethod
+    def _room_alone(reading: MemoryReading) -> int | None:
+        """Return what one item alone can get before it meets a `MemoryError`, in bytes; None where nothing stops it.
+
+        Beyond this, however long memory is somebody else's, there is no more.
+        """
+        if original_data_limit() is None:
+            return None
+        return data_limit_bytes(
+            private_bytes=0, untouched_bytes=0, in_use_bytes=reading.in_use_bytes, limit_bytes=reading.limit_bytes
+        )
 
     def misjudged(self, now_s: float) -> None:
         """Take note that an admitted batch found no room: for a while, large ones don't count on freed heap.
@@ -293,16 +301,19 @@ class Gate:
         return batch.size > 1 or (large and not refusal.hopeless)
 
     def _is_last_chance(self, batch: Batch, wait: Wait) -> bool:
-        """True for one item that should be let in against its prediction: it may be wrong, and nothing can come of it.
+        """True for one item that should be let in against its prediction, which may be wrong: to wait on is no use.
 
-        So it is where nothing else is in flight, what could be freed was, and as little is in use as ever was: to wait
-        on would be no use. RLIMIT_DATA sees to it that at worst this item fails.
+        So it is where nothing else is in flight, what could be freed was, and as little is in use as ever was.
+        RLIMIT_DATA sees to it that at worst this item fails.
         """
+        if batch.size > 1 or batch.alone or not wait.cleared or self._admission.holders:
+            return False
         reading = self._state.reading
         assert reading is not None
-        free = reading.in_use_bytes - self._least_in_use_bytes <= _LEAST_SHARE * reading.limit_bytes
-        fits = free and batch.size == 1 and not batch.alone and batch.weight <= reading.limit_bytes
-        return fits and wait.cleared and not self._admission.holders and original_data_limit() is not None
+        room = self._room_alone(reading)
+        if room is None or batch.weight > room or self._state.level >= PressureLevel.STOP:
+            return False  # it would only keep others waiting
+        return reading.in_use_bytes - self._least_in_use_bytes <= _LEAST_SHARE * reading.limit_bytes
 
     async def _clear_for(self, wait: Wait) -> bool:
         """Collect and trim with nothing in flight, once in a wait: what all the others left behind may be all there is.

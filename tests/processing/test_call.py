@@ -44,7 +44,7 @@ def test_results_are_aligned(run, kind: str, count: int) -> None:
     run(main)
 
 
-def test_a_worker_that_leaves_gives_back_what_was_kept_for_its_next_batch(run) -> None:
+def test_a_worker_that_leaves_gives_back_what_was_kept_for_its_next_batch(run, monkeypatch) -> None:
     async def main() -> None:
         left, sizer = [], FakeSizer(concurrency=3)
 
@@ -60,7 +60,7 @@ def test_a_worker_that_leaves_gives_back_what_was_kept_for_its_next_batch(run) -
             left.append(call.crew.size)
             gives_back()
 
-        call._gate.nobody_follows = nobody_follows  # type: ignore[method-assign]  # watched
+        monkeypatch.setattr(call._gate, "nobody_follows", nobody_follows)
         await results_of(call)
         assert left[:2] == [2, 1]
 

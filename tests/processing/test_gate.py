@@ -686,3 +686,21 @@ def test_one_that_is_run_again_alone_is_not_held_up_by_what_is_foretold(run_virt
             assert await door.gate.wait_enter(one)
 
     run_virtual(main)
+
+
+def test_one_item_that_could_not_be_let_in_against_its_prediction_keeps_nobody_waiting(
+    run_virtual, monkeypatch
+) -> None:
+    monkeypatch.setattr("memflow.processing.gate.original_data_limit", lambda: (-1, -1))
+
+    async def main() -> None:
+        door = Door(100 * MIB, auto_gc=True, bytes_each=3)
+        large = Batch(0, [None], [900.0 * MIB], full=True)  # less than the limit, and more than RLIMIT_DATA leaves
+        async with anyio.create_task_group() as group:
+            group.start_soon(door.gate.wait_enter, large)
+            await anyio.sleep(0.2)  # after 0.25 s, whoever has waited longest goes first, alone or not
+            assert not large.alone
+            assert door.another().try_enter(Batch(1, [None], [1.0 * MIB], full=True))
+            group.cancel_scope.cancel()
+
+    run_virtual(main)
