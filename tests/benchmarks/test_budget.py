@@ -51,28 +51,58 @@ def test_the_grid_takes_the_fastest_that_survives_every_seed():
     assert set(best.killed) == {2, 5}
 
 
-def test_the_stopwatch_counts_the_outermost_call_alone():
+class DearClock:
+    """Reading it takes a second."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+    def work(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_the_stopwatch_counts_the_outermost_call_alone_and_not_itself():
     from benchmarks.budget.control import Stopwatch
 
-    ticks = iter(range(100))
-    watch = Stopwatch(clock=lambda: float(next(ticks)))
-    inner = watch.around(lambda: 1 / 0)
-    outer = watch.around(inner)
+    clock = DearClock()
+    watch = Stopwatch(clock)
+
+    @watch.around
+    def inner() -> None:
+        clock.work(5.0)
+        raise ZeroDivisionError
+
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            outer()
-    assert (watch.control_s, watch.calls) == (2.0, 2)
+            watch.around(inner)()
+    assert (watch.control_s, watch.calls) == (10.0, 2)
 
 
 def test_the_stopwatch_tells_analysis_from_control():
     from benchmarks.budget.control import Stopwatch
 
-    ticks = iter(range(100))
-    watch = Stopwatch(clock=lambda: float(next(ticks)))
-    analysis = watch.apart(lambda: watch.around(int)())
-    watch.around(analysis)()
+    clock = DearClock()
+    watch = Stopwatch(clock)
+
+    @watch.apart
+    def analysis() -> None:
+        clock.work(3.0)
+        watch.around(clock.work)(4.0)
+
+    @watch.around
+    def control() -> None:
+        clock.work(2.0)
+        analysis()
+        clock.work(1.0)
+
+    control()
+    assert (watch.control_s, watch.analysis_s) == (3.0, 7.0)
     analysis()
-    assert (watch.control_s, watch.analysis_s) == (2.0, 2.0)
+    assert (watch.control_s, watch.analysis_s) == (3.0, 14.0)
 
 
 def test_measuring_control_leaves_nothing_behind():
