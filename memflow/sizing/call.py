@@ -30,8 +30,8 @@ __all__ = ["CallSizer"]
 _GROWING_S = 0.005
 _TIMED = 3
 _FAR = 4
-_SETTLED_S = 0.02
-_LOOP_S = 0.02
+_SETTLED_S = 0.05
+_LOOP_S = 0.05
 _CLIMBED = 1.005
 _PLANNED = 1.05
 _PLAN_S = 1.0
@@ -58,6 +58,7 @@ class CallSizer:
         "_batches",
         "_due_s",
         "_ended",
+        "_judged",
         "_last_in_use",
         "_limits",
         "_loop_time",
@@ -70,6 +71,9 @@ class CallSizer:
         "_search",
         "_since_s",
         "_size_before_probe",
+        "_soon_s",
+        "_tally",
+        "_uncounted",
         "_warm",
         "_warm_items",
         "_whole",
@@ -107,12 +111,15 @@ class CallSizer:
         )
         self._warm = warm if auto else None
         self._warm_items = operation.items + concurrency * (batch_size if self._batches else 1)
-        self._due_s = self._since_s = now_s
+        self._due_s = self._soon_s = self._since_s = now_s
+        self._judged = 0
         # Batches of the present size that have ended. Where calls wait for each other, the first of them waited for
         # others of another size: their times would tell nothing about this one.
         self._ended = 0
         self._whole = False
         self._size_before_probe: int | None = None
+        # Items that have ended and that the search was not told of yet, and how many more may go that way.
+        self._tally = self._uncounted = 0
         self._last_in_use = 0
         self._backoff = Backoff()
         self._plan_bytes, self._plan_until_s = 0, now_s
@@ -176,23 +183,36 @@ class CallSizer:
             in_flight: Calls in flight as it ended, itself among them.
             now_s: Monotonic time, seconds.
         """
-        operation = self._operation
-        operation.count(items, weight, in_flight)
-        started_s = now_s - seconds
+        self._operation.count(items, weight, in_flight)
+        if items < self._uncounted and now_s < self._due_s:
+            self._uncounted -= items
+            self._tally += items
+            return
         if self._batches:
-            if started_s >= self._since_s:
-                self._ended += 1
-                if self._ended > in_flight:
-                    operation.timing.add(items, seconds)
-                self._whole = full and 2 * items >= self.batch_size
-            if not self._auto:
-                return
-            self._search.finished(calls=1, items=items, started_s=started_s, in_flight=in_flight, now_s=now_s)
-        elif self._auto:
-            self._search.finished(calls=items, items=items, started_s=started_s, in_flight=in_flight, now_s=now_s)
-        if self._auto and (now_s >= self._due_s or self._search.round_full):
+            self._time(items, seconds, full=full, in_flight=in_flight, now_s=now_s)
+        if not self._auto:
+            return
+        search, started_s = self._search, now_s - seconds
+        items += self._tally
+        search.finished(
+            calls=1 if self._batches else items, items=items, started_s=started_s, in_flight=in_flight, now_s=now_s
+        )
+        if now_s >= self._due_s or search.round_full or (now_s >= self._soon_s and search.meter.calls != self._judged):
             self._backoff.ended(started_s)
             self._decide(now_s)
+        self._count_on()
+
+    def _time(self, items: int, seconds: float, *, full: bool, in_flight: int, now_s: float) -> None:
+        if now_s - seconds >= self._since_s:
+            self._ended += 1
+            if self._ended > in_flight:
+                self._operation.timing.add(items, seconds)
+            self._whole = full and 2 * items >= self.batch_size
+
+    def _count_on(self) -> None:
+        """Begin to count items by themselves, for as long as nothing hangs on a single one."""
+        self._tally = 0
+        self._uncounted = 0 if self._batches else self._search.alike
 
     def held_back(self, now_s: float) -> None:
         """Take note that a batch waits for memory: until it doesn't, rates tell nothing about calls in flight.
@@ -202,6 +222,7 @@ class CallSizer:
         """
         if not self._batches or self._search.ramping:
             self._search.held_back(now_s)
+            self._count_on()
 
     def shrink(self, now_s: float) -> None:
         """Halve, since memory is short or an allocation failed; nothing grows for a while."""
@@ -212,6 +233,7 @@ class CallSizer:
             self._set_size(max(self._limits.bounds.least, self.batch_size // 2), Reason.PRESSURE, None, now_s)
         else:
             self._apply(self._search.retreat(now_s, self._backoff.pause_s), now_s)
+        self._count_on()
 
     def close(self) -> None:
         """End: the sizes reached are where the operation's next call starts."""
@@ -243,7 +265,10 @@ class CallSizer:
         settled = not self._batches or self._decide_size(now_s, may_grow=may_grow, climbing=climbing)
         if settled:
             self._decide_concurrency(now_s, may_grow=may_grow)
-        self._due_s = now_s + (_SETTLED_S if settled and not self._searching() else _GROWING_S)
+        if self._batches:
+            self._due_s = self._soon_s = now_s + (_SETTLED_S if settled and not self._searching() else _GROWING_S)
+        else:  # there is nothing to decide before a round has ended, which is seen soon
+            self._due_s, self._soon_s, self._judged = now_s + _SETTLED_S, now_s + _GROWING_S, self._search.meter.calls
 
     def _is_planned(self, in_use_bytes: int, now_s: float) -> bool:
         """True where calls were sized to come this near to the limit, so that it is no sign of anything wrong.

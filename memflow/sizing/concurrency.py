@@ -148,6 +148,12 @@ class ConcurrencyPolicy:
         if in_flight < self.value * _USED_SHARE:
             self._idle_calls += calls
 
+    @property
+    def alike(self) -> int:
+        """Calls of which it makes no difference which of them ends when, so that they can be told of together."""
+        left = self.meter.left
+        return left if self._ramp is None else min(left, self._ramp.left)
+
     def note_loop(self, now_s: float, time: LoopTime) -> None:
         """Note what the loop's thread has done so far; without it, no loop is taken to be without time."""
         self._sees_loop = True

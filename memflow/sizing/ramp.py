@@ -56,6 +56,11 @@ class Ramp:
         """True when as many calls have ended as were in flight."""
         return self.ended >= self._calls
 
+    @property
+    def left(self) -> int:
+        """Calls that have to end before the round is full."""
+        return max(0, self._calls - self.ended)
+
     def round_ended(self, now_s: float) -> bool:
         """True when a verdict is due."""
         return self.full and now_s - self._since_s >= _LEAST_S

@@ -184,6 +184,11 @@ class RateMeter:
             self._round_items = self._items
             self._next = self._counted + self._round
 
+    @property
+    def left(self) -> int:
+        """Calls that have to end before the next figures are taken; 0 before it has opened."""
+        return 0 if self.opened_s is None else self._next - self._counted
+
     def reopen(self, now_s: float) -> None:
         """Begin anew under the same setting."""
         self.opened_s = now_s

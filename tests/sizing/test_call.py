@@ -90,6 +90,41 @@ def test_a_batch_size_grows_only_after_batches_of_that_size_were_timed():
     assert made.batch_size == 20
 
 
+class ItemByItem(CallSizer):
+    """One that tells its search of each item as it ends."""
+
+    def _count_on(self):
+        self._tally = self._uncounted = 0
+
+
+def served(kind, slots, hold_s, steps):
+    """Run items that take turns at so many slots; sizes after each, under one of the two sizers."""
+    operation = Operation("work", "items")
+    made = kind(Known(), operation, limits(), batch_size=1, concurrency=4, auto=True, now_s=0.0)
+    begun, free_s, seen = [], [0.0] * slots, []
+    now_s = 0.0
+    for step in range(steps):
+        while len(begun) < made.concurrency:
+            slot = min(range(slots), key=free_s.__getitem__)
+            free_s[slot] = max(now_s, free_s[slot]) + hold_s
+            begun.append((free_s[slot], now_s))
+        begun.sort()
+        now_s, began_s = begun.pop(0)
+        made.finished(items=1, weight=1.0, seconds=now_s - began_s, full=True, in_flight=len(begun) + 1, now_s=now_s)
+        if step % 97 == 96:
+            made.held_back(now_s)
+        seen.append(made.concurrency)
+    return seen, (operation.items, operation.batches, operation.weight)
+
+
+@given(slots=st.integers(1, 40), hold_s=st.sampled_from([0.0013, 0.011, 0.1, 1.0]))
+def test_items_told_of_together_lead_where_they_lead_one_by_one(slots, hold_s):
+    """Whether a round has ended shows with its last item either way: the search goes the same way in the end."""
+    together, alone = (served(kind, slots, hold_s, 1500) for kind in (CallSizer, ItemByItem))
+    assert together[1] == alone[1] == (1500, 1500, 1500.0)
+    assert 0.5 <= together[0][-1] / alone[0][-1] <= 2.0
+
+
 def rounds(made, count, *, now_s=0.0, seconds=0.1, rate=None):
     """End all the calls in flight together, so many times: calls that only wait, or do `rate` batches a second."""
     for _ in range(count):
