@@ -68,9 +68,10 @@ class MemoryManagerSettings(_Section):
     A size is measured against this process's RSS, a share against whatever the detected limit is measured by.
     None: only the detected limit counts. A stricter detected limit still decides."""
     sample_interval_s: PositiveSeconds = 0.05
-    """Seconds between two background readings while something is in flight."""
+    """Seconds between two looks at memory in the background while something is in flight. Where use hardly moves, a
+    look is a glance, and every fifth a reading in full."""
     boundary_interval_s: Seconds = 0.002
-    """Least seconds between two readings at batch boundaries; 0 reads at every one."""
+    """Least seconds between two looks at batch boundaries; 0 reads in full at every one."""
     limit_refresh_s: PositiveSeconds = 1.0
     """Seconds after which the limit itself is looked up again, since it may move while running."""
     exact_peaks: bool = True

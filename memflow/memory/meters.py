@@ -2,7 +2,7 @@
 
 Covers one meter for each measure that `limit` knows. Which limit decides is looked up there, about once a
 second; between look-ups the meters also follow the file that holds it, so that a moved limit is seen at the next
-full reading. This process's own RSS and peak are `peaks`.
+reading. This process's own RSS and peak are `peaks`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = ["Meter", "RssMeter", "open_meter"]
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 _STAT_SIZE = 8192
+_FEW_BYTES = 1 << 20  # less page cache than this hides nothing
 
 
 class Meter(Protocol):
@@ -32,6 +33,22 @@ class Meter(Protocol):
             OSError, ValueError: What is read is gone or garbage; look the limit up again.
         """
         ...
+
+    def glance(self) -> int | None:
+        """Bytes in use as a reading at a boundary would say, where that takes no RSS; else None.
+
+        Raises:
+            OSError, ValueError: As `read` does.
+        """
+        return None
+
+    def limit_moved(self) -> bool:
+        """Whether the limit is not what it was at the last full reading, as far as that is seen without a look-up.
+
+        Raises:
+            OSError: As `read` does.
+        """
+        return False
 
     def close(self) -> None:
         """Release descriptors."""
@@ -53,7 +70,7 @@ def open_meter(resolution: Resolution, *, ledger: PeakLedger, root: Path) -> Met
     return _DataMeter(limit, ledger) if measure == "vm_data" else RssMeter(limit)
 
 
-class RssMeter:
+class RssMeter(Meter):
     """A fixed limit, against this process's RSS."""
 
     def __init__(self, limit_bytes: int) -> None:
@@ -67,7 +84,7 @@ class RssMeter:
         """Nothing is held."""
 
 
-class _AddressSpaceMeter:
+class _AddressSpaceMeter(Meter):
     """RLIMIT_AS, against address space, which the ledger reads anyway."""
 
     def __init__(self, limit_bytes: int, ledger: PeakLedger) -> None:
@@ -82,7 +99,7 @@ class _AddressSpaceMeter:
         pass
 
 
-class _DataMeter:
+class _DataMeter(Meter):
     """RLIMIT_DATA, against private writable address space.
 
     statm adds the stack to it, which RLIMIT_DATA does not bound; how large that is, status tells, five times as
@@ -105,7 +122,7 @@ class _DataMeter:
         pass
 
 
-class _HostMeter:
+class _HostMeter(Meter):
     """The host's RAM; between full readings, what this process gained is taken to be missing there."""
 
     def __init__(self, resolution: Resolution, root: Path) -> None:
@@ -128,7 +145,7 @@ class _HostMeter:
         os.close(self._fd)
 
 
-class _GroupMeter:
+class _GroupMeter(Meter):
     """A control group's working set, against its limit or a share of it."""
 
     def __init__(self, resolution: Resolution) -> None:
@@ -155,7 +172,7 @@ class _GroupMeter:
 
     def read(self, rss_bytes: int, *, boundary: bool) -> tuple[int, int]:
         usage = int(os.pread(self._usage_fd, 32, 0))
-        if boundary and self._last_rss >= 0:
+        if boundary and self._last_rss >= 0 and not self.limit_moved():
             # In a group filled up with page cache, usage stands still while the kernel drops cache for new pages:
             # what this process gained is in use all the same.
             in_use = max(usage - self._droppable, self._last_use + rss_bytes - self._last_rss)
@@ -164,6 +181,14 @@ class _GroupMeter:
         self._limit = self._read_limit()
         self._last_use, self._last_rss = max(0, usage - self._droppable), rss_bytes
         return self._last_use, self._limit
+
+    def glance(self) -> int | None:
+        if self._last_rss < 0 or self._droppable > _FEW_BYTES:
+            return None
+        return int(os.pread(self._usage_fd, 32, 0)) - self._droppable
+
+    def limit_moved(self) -> bool:
+        return os.pread(self._limit_fd, 32, 0) != self._limit_text
 
     def _read_droppable(self) -> int:
         if len(self._fds) < 3:

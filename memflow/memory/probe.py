@@ -125,16 +125,23 @@ class LinuxProbe:
                 in_use, limit = self._recover(rss)
         return MemoryReading(now_s, rss, peak, in_use, limit)
 
-    def glance(self) -> int:
-        """Return what is in use, in bytes, as a reading at a boundary would; without a peak, and without taking one."""
+    def glance(self) -> int | None:
+        """Return what is in use, in bytes, as a reading at a boundary would; without a peak, and without taking one.
+
+        None where only a reading in full will tell, since the limit has moved.
+        """
         with self._ledger.lock:
             if self._closed:
                 raise _closed()
-            rss = self._ledger.sample(reset=False)
             try:
-                return self._meter.read(rss, boundary=True)[0]
+                if self._meter.limit_moved():
+                    return None
+                in_use = self._meter.glance()
+                if in_use is not None:
+                    return in_use
+                return self._meter.read(self._ledger.sample(reset=False), boundary=True)[0]
             except (OSError, ValueError):
-                return self._recover(rss)[0]
+                return self._recover(self._ledger.sample(reset=False))[0]
 
     def limit(self, now_s: float) -> MemoryLimit:
         """Look the effective limit up afresh; see `MemoryProbe.limit`."""

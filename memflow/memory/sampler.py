@@ -49,6 +49,7 @@ class Sampler:
 
     Attributes:
         clock: what readings are timed by, and what everybody goes by who compares a time with theirs.
+        spacing: when memory is looked at next.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Sampler:
         self._retained = Retained(self.settings, self.state, clock, may_pin=probe is None)
         self._next_trim_s = float("-inf")
         self._hosts: dict[int, list[Host]] = {}
-        self._spacing = Spacing(self.settings.boundary_interval_s)
+        self.spacing = Spacing(self.settings.boundary_interval_s, self.settings.sample_interval_s)
         self._next_limit_s = float("-inf")
         self._reclaiming = False
 
@@ -137,7 +138,7 @@ class Sampler:
         if short and self._retained.give_back(reading):
             self._bound_data(reading)  # while it is known which of the addresses are holes
         state.accept(window, level)
-        self._spacing.has_read(now_s, time.thread_time() - began_s, urgent=level is PressureLevel.STOP)
+        self.spacing.has_read(now_s, time.thread_time() - began_s, urgent=level is PressureLevel.STOP)
         return reading
 
     def _bound_data(self, reading: MemoryReading) -> None:
@@ -153,6 +154,7 @@ class Sampler:
     def expect_retention(self, *, threads: bool = False) -> None:
         """Keep as little of what is freed as can be, from now on; see `Retained.expect`."""
         self._retained.expect(threads=threads)
+        self.spacing.begin(self.clock())
 
     def plug_holes(self) -> None:
         """Leave one item that is about to run alone all the room there is; `unplug_holes` once it has ended."""
@@ -176,27 +178,34 @@ class Sampler:
 
     def at_boundary(self, now_s: float) -> None:
         """Take a reading at the start or end of a batch, unless one was taken a moment ago and nothing is new."""
-        spacing = self._spacing
+        spacing = self.spacing
         if now_s >= spacing.next_s and not (spacing.glance_does(now_s) and self._shows_nothing_new(now_s)):
             self.sample(boundary=True)
 
-    def _shows_nothing_new(self, now_s: float) -> bool:
+    def _shows_nothing_new(self, now_s: float, *, tick: bool = False) -> bool:
         reading, probe = self.state.reading, self._probe
         if reading is None or self.state.pins.holding:
             return False
         if not isinstance(probe, LinuxProbe):
-            return self._own_probe and now_s - reading.time_s < _BLIND_S
+            return not tick and self._own_probe and now_s - reading.time_s < _BLIND_S
         began_s = time.thread_time()
         in_use = probe.glance()
-        stop_bytes = self.settings.stop_pct / 100 * reading.limit_bytes
-        if not Spacing.is_as_foreseen(in_use_bytes=in_use, was_bytes=reading.in_use_bytes, stop_bytes=stop_bytes):
+        if in_use is None:
             return False
-        self._spacing.has_glanced(now_s, time.thread_time() - began_s)
+        stop_bytes = self.settings.stop_pct / 100 * reading.limit_bytes
+        was = reading.in_use_bytes
+        if not Spacing.is_as_foreseen(in_use_bytes=in_use, was_bytes=was, stop_bytes=stop_bytes):
+            return False
+        steady = Spacing.is_steady(in_use_bytes=in_use, was_bytes=was, limit_bytes=reading.limit_bytes)
+        if tick and not steady:
+            return False
+        self.spacing.has_glanced(now_s, time.thread_time() - began_s, steady=steady)
         return True
 
     @contextmanager
     def attached(self, group: TaskGroup) -> Iterator[None]:
         """Keep sampling while inside; the ticking task runs in `group`, or in that of another call of this thread."""
+        self.spacing.begin(self.clock())
         host = Host(group)
         hosts = self._hosts.setdefault(get_ident(), [])
         hosts.append(host)
@@ -222,6 +231,11 @@ class Sampler:
     async def _tick(self) -> None:
         while True:
             await anyio.sleep(self.settings.sample_interval_s)
+            now_s = self.clock()
+            if self.spacing.glance_does(now_s, tick=True) and (
+                self.spacing.glanced_lately(now_s) or self._shows_nothing_new(now_s, tick=True)
+            ):
+                continue
             reading = self.sample()
             if self.settings.auto_gc and self._schedule.due(reading.utilization_pct, self.clock()):
                 await self.reclaim_if_allowed()

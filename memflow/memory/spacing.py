@@ -1,37 +1,60 @@
-"""When memory is read again at the end of a batch: seldom in full, and at a glance in between. Pure.
+"""When memory is read again, at a tick or at the end of a batch: seldom in full, and at a glance in between. Pure.
 
 Covers the arithmetic. A reading in full is told to all who learn from it, which takes many times as long as to look how
 much is in use. In between, what was admitted and what has ended is known, so a glance is enough as long as it shows
-nothing that nobody had foreseen. Reading itself is `memflow.memory.sampler`'s.
+nothing that nobody had foreseen. When work has just begun there is most to learn: then a reading in full may cost a
+hundredth of the time, and later a fifth of that. Reading itself is `memflow.memory.sampler`'s.
 """
 
 from __future__ import annotations
 
 __all__ = ["Spacing"]
 
-_SHARE = 0.01
-_GLANCE_SHARE = 0.003
+_EAGER_SHARE = 0.01
+_SHARE = 0.002
+_GLANCE_SHARE = 0.001
+_EAGER_S = 2.0
+_MOST_TICKS = 5
 _SMOOTHING = 0.1
 _MOST_COST_S = 0.001  # longer ones trimmed, or looked a limit up
 _MOST_RISE = 0.5
+_STEADY_SHARE = 0.03
 
 
 class Spacing:
     """Keeps the moments of the next reading and of the next glance.
 
     Args:
-        interval_s: least seconds between two of either; 0 reads in full each time.
+        interval_s: least seconds between two at ends of batches, of either kind; 0 reads in full each time.
+        tick_s: seconds between two ticks.
 
     Attributes:
-        next_s: when to read or glance again, monotonic seconds.
+        next_s: when to read or glance again at the end of a batch, monotonic seconds.
     """
 
-    __slots__ = ("_cost_s", "_full_s", "_glance_cost_s", "_interval_s", "next_s")
+    __slots__ = (
+        "_cost_s",
+        "_eager_s",
+        "_full_s",
+        "_glance_cost_s",
+        "_glanced_s",
+        "_interval_s",
+        "_most_s",
+        "_tick_s",
+        "_ticks",
+        "next_s",
+    )
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, tick_s: float) -> None:
         self._interval_s = interval_s
+        self._tick_s, self._most_s = tick_s, _MOST_TICKS * tick_s
         self._cost_s = self._glance_cost_s = 0.0
-        self._full_s = self.next_s = float("-inf")
+        self._full_s = self._eager_s = self._glanced_s = self.next_s = float("-inf")
+        self._ticks = False
+
+    def begin(self, now_s: float) -> None:
+        """Take note that there is something new to learn from now on: read in full more often, for a while."""
+        self._eager_s = now_s + _EAGER_S
 
     def has_read(self, now_s: float, cost_s: float, *, urgent: bool) -> None:
         """Take note of a reading in full.
@@ -43,18 +66,48 @@ class Spacing:
         """
         self._cost_s += _SMOOTHING * (min(_MOST_COST_S, cost_s) - self._cost_s)
         self.next_s = now_s + self._interval_s
-        self._full_s = now_s if urgent or not self._interval_s else now_s + self._cost_s / _SHARE
+        self._ticks = now_s >= self._eager_s and not urgent
+        if urgent or not self._interval_s:
+            self._full_s = now_s
+        elif self._ticks:
+            self._full_s = now_s + min(self._most_s, self._cost_s / _SHARE)
+        else:
+            self._full_s = now_s + self._cost_s / _EAGER_SHARE
 
-    def has_glanced(self, now_s: float, cost_s: float) -> None:
-        """Take note of a glance that showed nothing new."""
+    def has_glanced(self, now_s: float, cost_s: float, *, steady: bool = True) -> None:
+        """Take note of a glance that showed nothing new.
+
+        Args:
+            now_s: Monotonic time, seconds.
+            cost_s: Processor seconds that it took.
+            steady: Use was about where it was; else the next tick reads in full.
+        """
         self._glance_cost_s += _SMOOTHING * (min(_MOST_COST_S, cost_s) - self._glance_cost_s)
         self.next_s = now_s + max(self._interval_s, self._glance_cost_s / _GLANCE_SHARE)
+        if steady:
+            self._glanced_s = now_s
+        else:
+            self._ticks = False
 
-    def glance_does(self, now_s: float) -> bool:
-        """Tell whether a reading in full can wait if a glance shows nothing new."""
-        return now_s < self._full_s
+    def glance_does(self, now_s: float, *, tick: bool = False) -> bool:
+        """Tell whether a reading in full can wait if a glance shows nothing new.
+
+        Args:
+            now_s: Monotonic time, seconds.
+            tick: It is asked at a tick, which reads in full while there is most to learn.
+        """
+        return now_s < self._full_s and (self._ticks or not tick)
+
+    def glanced_lately(self, now_s: float) -> bool:
+        """Tell whether the last glance, less than half a tick ago, showed use to be about where it was."""
+        return now_s - self._glanced_s < self._tick_s / 2
 
     @staticmethod
     def is_as_foreseen(*, in_use_bytes: int, was_bytes: int, stop_bytes: float) -> bool:
         """Tell whether use has not risen by half of what was left to the last level, since it was read in full."""
         return in_use_bytes - was_bytes <= _MOST_RISE * max(0.0, stop_bytes - was_bytes)
+
+    @staticmethod
+    def is_steady(*, in_use_bytes: int, was_bytes: int, limit_bytes: int) -> bool:
+        """Tell whether use is about where it was when it was read in full: within 3 % of the limit."""
+        return abs(in_use_bytes - was_bytes) <= _STEADY_SHARE * limit_bytes

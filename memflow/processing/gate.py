@@ -101,10 +101,12 @@ class Gate:
         """Reserve for a batch without waiting; False when there is no room now."""
         if not self._watching:
             return True
-        if self._handover.kept is None:  # else a reading was taken when what is kept was left
-            self._sampler.at_boundary(self._clock())
-        elif self._follows(batch, None):
-            return True
+        now_s = self._clock()
+        if self._handover.kept is not None:  # a reading was taken when that was left
+            if self._follows(batch, None, now_s):
+                return True
+        elif now_s >= self._sampler.spacing.next_s:
+            self._sampler.at_boundary(now_s)
         return self._reserve(batch) is None
 
     def try_take(self, batch: Batch) -> bool:
@@ -112,20 +114,22 @@ class Gate:
         wait = self._line.find(batch)
         if wait is None:
             return self.try_enter(batch)
-        self._sampler.at_boundary(self._clock())
-        if not self._follows(batch, wait) and self._reserve(batch, wait) is not None:
+        now_s = self._clock()
+        self._sampler.at_boundary(now_s)
+        if not self._follows(batch, wait, now_s) and self._reserve(batch, wait) is not None:
             if not self._admission.holders:
                 self.tell()  # smaller steps are for who waits to take
             return False
         self._line.admitted(batch)
         return True
 
-    def _follows(self, batch: Batch, wait: Wait | None) -> bool:
+    def _follows(self, batch: Batch, wait: Wait | None, now_s: float) -> bool:
         """Let a batch take the place of one that has just ended; False where it has to ask."""
-        batch.reserved = self._handover.take(batch, wait)
-        if batch.reserved is None:
+        batch.reserved = kept = self._handover.take(batch, wait, now_s=now_s)
+        if kept is None:
             self.nobody_follows()
             return False
+        self.crowded = self._admission.spare_bytes < kept.bytes
         return True
 
     def nobody_follows(self) -> None:
@@ -371,7 +375,8 @@ class Gate:
         """
         if not self._watching:
             return
-        self._sampler.at_boundary(now_s)
+        if now_s >= self._sampler.spacing.next_s:
+            self._sampler.at_boundary(now_s)
         reservation: Reservation | None = batch.reserved
         if reservation is not None:
             batch.reserved = None

@@ -17,7 +17,7 @@ __all__ = ["Handover"]
 
 
 class Handover:
-    """Keeps at most one reservation, for a batch that needs no more.
+    """Keeps at most one reservation, for a batch that needs no more, or only what is spare besides.
 
     What is promised and what is live stay as they were when a batch was last admitted by the reading that still counts.
     So each reading has to admit one, in the ordinary way, before anything is passed on.
@@ -57,12 +57,13 @@ class Handover:
         self.kept = reservation
         return True
 
-    def take(self, batch: Batch, waiter: Hashable | None = None) -> Reservation | None:
+    def take(self, batch: Batch, waiter: Hashable | None = None, *, now_s: float) -> Reservation | None:
         """Return a reservation that is enough for a batch; None where it has to ask.
 
         Args:
             batch: Which; one that is to run alone has to ask.
             waiter: Under which name it waits, if it does.
+            now_s: Monotonic time, seconds.
         """
         kept, reading = self.kept, self._judged
         if kept is None or reading is None or reading is not self._state.reading or batch.alone or self._pins.holding:
@@ -71,7 +72,10 @@ class Handover:
         if foretold is None or batch.weight != self._weight or batch.size != self._size:
             foretold = self._foretold = max(1, self._predict(batch, reading))
             self._weight, self._size = batch.weight, batch.size
-        if foretold > kept.bytes or not self._admission.pass_on(kept, foretold, waiter):
+        admission = self._admission
+        if foretold == kept.bytes and not admission.waiters:
+            admission.changes += 1
+        elif not admission.pass_on(kept, foretold, waiter, now_s=now_s):
             return None
         self.kept = None
         return kept

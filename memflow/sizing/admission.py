@@ -86,7 +86,9 @@ class Admission:
     Attributes:
         reserved_bytes: what is promised now.
         holders: reservations held now.
-        spare_bytes: what was left beside the batch that asked last; negative where it did not fit.
+        spare_bytes: what was left beside the batch that asked last, less what others took since who followed where
+            work had ended; negative where it did not fit.
+        waiters: who waits: since when, and when it asked last; changed by the methods alone.
         changes: how often something was admitted or given back, which tells progress from standstill.
 
     Example:
@@ -114,11 +116,11 @@ class Admission:
         "_returned_bytes",
         "_settle_s",
         "_share",
-        "_waiters",
         "changes",
         "holders",
         "reserved_bytes",
         "spare_bytes",
+        "waiters",
     )
 
     def __init__(
@@ -138,7 +140,7 @@ class Admission:
         self._returned: deque[tuple[float, int]] = deque()
         self._returned_bytes = 0
         self.spare_bytes = 0
-        self._waiters: dict[Hashable, tuple[float, float]] = {}
+        self.waiters: dict[Hashable, tuple[float, float]] = {}
         self._lock = Lock()
 
     def try_reserve(
@@ -185,7 +187,8 @@ class Admission:
                 reason: RefusalReason | None = RefusalReason.TOO_LARGE
             else:
                 reason = self._judge_turn(waiter, now_s, alone=alone)
-                live = max(0, measured - (0 if pinned else self._returned_bytes)) + self._pending_bytes
+                returned = min(0, self._returned_bytes) if pinned else self._returned_bytes
+                live = max(0, measured - returned) + self._pending_bytes
                 if reason is None and not self._fits(predicted_bytes + guard_bytes, live, limit, stopped=stopped):
                     first = single and not self.holders
                     fits = first and self._fits_alone(predicted_bytes, measured, reading, room_bytes)
@@ -193,33 +196,53 @@ class Admission:
             if reason is not None:
                 return Refusal(predicted_bytes, self.reserved_bytes, reading.in_use_bytes, reading.limit_bytes, reason)
             if waiter is not None:
-                self._waiters.pop(waiter, None)
+                self.waiters.pop(waiter, None)
             # At least one byte, so that work of unknown size is seen to be in flight.
             return self._admit(max(1, predicted_bytes), now_s, alone=alone)
 
     def waits_besides(self, waiter: Hashable | None) -> bool:
         """True when somebody else waits."""
-        return len(self._waiters) > (waiter in self._waiters)
+        return len(self.waiters) > (waiter in self.waiters)
 
-    def pass_on(self, reservation: Reservation, to_bytes: int, waiter: Hashable | None) -> bool:
-        """Let work that needs no more follow at once where other work has ended; False where somebody else waits."""
+    def pass_on(self, reservation: Reservation, to_bytes: int, waiter: Hashable | None, *, now_s: float) -> bool:
+        """Let work follow at once where other work has ended; False where it has to ask.
+
+        That is where somebody else waits, or where it needs more than is spare. Ask only by the reading by which
+        somebody was admitted last: what is spare was found by that.
+        """
         with self._lock:
-            if self._waiters:
+            more = to_bytes - reservation.bytes
+            if more > 0 and more > self.spare_bytes:
+                return False
+            if self.waiters:
                 if self.waits_besides(waiter):
                     return False
-                self._waiters.pop(waiter, None)
+                self.waiters.pop(waiter, None)
             self.changes += 1
-            self._take_back(reservation, reservation.bytes - to_bytes)
+            if more > 0:
+                self._add_to(reservation, more, now_s)
+            elif more:
+                self._take_back(reservation, -more)
         return True
+
+    def _add_to(self, reservation: Reservation, more: int, now_s: float) -> None:
+        self.spare_bytes -= more
+        self.reserved_bytes += more
+        if reservation._pending:
+            self._pending_bytes += more
+        else:  # what comes is what ends, the other way round: no reading shows it yet
+            self._returned.append((now_s, -more))
+            self._returned_bytes -= more
+        reservation.bytes += more
 
     def forget(self, waiter: Hashable) -> None:
         """Take back a turn: the waiter has given up, or asks for something else."""
         with self._lock:
-            self._waiters.pop(waiter, None)
+            self.waiters.pop(waiter, None)
 
     def _judge_turn(self, waiter: Hashable | None, now_s: float, *, alone: bool) -> RefusalReason | None:
         """Return why it isn't its turn, or None. Leaves a mark for who will ask again."""
-        if waiter is not None or self._waiters:
+        if waiter is not None or self.waiters:
             first = self._first_in_line(waiter, now_s, alone=alone)
             if first is not None and first != waiter:
                 return RefusalReason.QUEUED
@@ -250,7 +273,7 @@ class Admission:
 
         Whoever stopped asking has lost its turn.
         """
-        waiters = self._waiters
+        waiters = self.waiters
         if waiter is not None:
             began_s, _ = waiters.get(waiter, (now_s, now_s))
             waiters[waiter] = (-inf if alone else began_s, now_s)

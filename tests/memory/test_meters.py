@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from memflow.memory.peaks import PeakLedger
 from memflow.memory.probe import LinuxProbe
 from memflow.units import MemorySize
 from tests.memory import fixture_trees as trees
@@ -47,6 +48,33 @@ def test_readings_agree_with_the_limit_in_each_layout(layout: trees.Layout, tmp_
         assert reading.rss_bytes == 100 * MIB
 
 
+@pytest.mark.parametrize("layout", trees.LAYOUTS, ids=lambda layout: layout.build.__name__)
+def test_a_glance_agrees_with_a_reading_at_a_boundary_in_each_layout(
+    layout: trees.Layout, tmp_path: Path, opened: Open
+) -> None:
+    probe = opened(layout.build(tmp_path))
+    probe.read(0.0)
+    for _ in range(2):
+        assert probe.glance() == probe.read(0.0, boundary=True).in_use_bytes == layout.in_use_bytes
+
+
+@pytest.mark.parametrize(("cached", "asks"), [(0, False), (400 * MIB, True)])
+def test_a_glance_asks_for_rss_only_where_page_cache_may_hide_what_it_gained(
+    cached: int, asks: bool, tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = trees.v2_container(tmp_path)
+    tree.v2("sys/fs/cgroup", limit=512 * MIB, use=112 * MIB + cached, inactive=cached)
+    probe = opened(tree)
+    probe.read(0.0)
+    tree.process(rss=350 * MIB)
+    tree.v2("sys/fs/cgroup", limit=512 * MIB, use=max(112 * MIB + cached, 362 * MIB), inactive=cached)
+    asked: list[bool] = []
+    sample = PeakLedger.sample
+    monkeypatch.setattr(PeakLedger, "sample", lambda self, **more: asked.append(True) or sample(self, **more))
+    assert probe.glance() == 362 * MIB
+    assert bool(asked) == asks
+
+
 def test_page_cache_is_taken_from_the_last_full_reading(tmp_path: Path, opened: Open) -> None:
     tree = trees.v2_container(tmp_path)
     probe = opened(tree)
@@ -67,13 +95,18 @@ def test_growth_is_seen_in_a_group_full_of_page_cache(tmp_path: Path, opened: Op
     assert probe.read(0.1, boundary=True).in_use_bytes == 362 * MIB
 
 
-def test_a_moved_limit_is_seen_at_the_next_full_reading(tmp_path: Path, opened: Open) -> None:
+def test_a_moved_limit_is_seen_at_the_next_reading_and_at_a_glance(tmp_path: Path, opened: Open) -> None:
     tree = trees.v2_container(tmp_path)
     probe, share = opened(tree), opened(tree, setting=MemorySize("50%"))
     tree.write("sys/fs/cgroup/memory.max", 400 * MIB)
     assert probe.read(0.0).limit_bytes == 400 * MIB
+    assert probe.glance() == 160 * MIB
     assert probe.read(0.1, boundary=True).limit_bytes == 400 * MIB
-    assert share.read(0.0).limit_bytes == 200 * MIB
+    tree.write("sys/fs/cgroup/memory.max", 300 * MIB)
+    assert probe.glance() is None
+    assert probe.read(0.1, boundary=True).limit_bytes == 300 * MIB
+    assert probe.glance() == 160 * MIB
+    assert share.read(0.0).limit_bytes == 150 * MIB
     tree.write("sys/fs/cgroup/memory.max", 64 * GIB)
     assert probe.read(0.2).limit_bytes == 8 * GIB  # RAM
 

@@ -103,7 +103,7 @@ def test_a_glance_does_between_two_readings_unless_it_shows_much_more(monkeypatc
     clock = Clock()
     sampler = Sampler(MemoryManagerSettings(boundary_interval_s=0.001), clock=clock)
     first = sampler.sample()
-    sampler._spacing.has_read(clock.now_s, 10.0, urgent=False)  # so dear that the next in full is due after 10 ms
+    sampler.spacing.has_read(clock.now_s, 10.0, urgent=False)  # so dear that the next in full is due after 10 ms
     seen = []
 
     def glance(probe: LinuxProbe) -> int:
@@ -124,11 +124,40 @@ def test_a_glance_does_between_two_readings_unless_it_shows_much_more(monkeypatc
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glances need /proc")
+@pytest.mark.parametrize(("moved_share", "reads"), [(0.0, (3, 4)), (0.02, (3, 4)), (0.04, (20,)), (-0.04, (20,))])
+def test_ticks_read_in_full_when_use_has_moved_or_the_fifth_time(
+    moved_share: float, reads: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, run_virtual
+) -> None:
+    """As if a reading in full were so dear that it should wait for longer than that."""
+
+    def glance(probe: LinuxProbe) -> int:
+        reading = sampler.state.reading
+        assert reading is not None
+        return int(reading.in_use_bytes + moved_share * reading.limit_bytes)
+
+    async def main() -> None:
+        sampler.sample()
+        async with anyio.create_task_group() as group:
+            with sampler.attached(group):
+                for _ in range(200):
+                    sampler.spacing.has_read(anyio.current_time(), 1.0, urgent=False)
+                await anyio.sleep(1.01)
+
+    monkeypatch.setattr(LinuxProbe, "glance", glance)
+    monkeypatch.setattr("memflow.memory.spacing._EAGER_S", 0.0)
+    settings = MemoryManagerSettings(sample_interval_s=0.05, data_limit=False, auto_gc=False)
+    sampler = Sampler(settings, clock=anyio.current_time)
+    run_virtual(main)
+    sampler.close()
+    assert sampler.state.samples - 1 in reads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glances need /proc")
 def test_while_somebody_holds_objects_every_boundary_is_read_in_full() -> None:
     clock = Clock()
     sampler = Sampler(MemoryManagerSettings(boundary_interval_s=0.001), clock=clock)
     sampler.sample()
-    sampler._spacing.has_read(clock.now_s, 10.0, urgent=False)
+    sampler.spacing.has_read(clock.now_s, 10.0, urgent=False)
     with sampler.state.pins.held():
         clock.now_s = 0.002
         sampler.at_boundary(clock.now_s)
@@ -142,7 +171,9 @@ def test_a_glance_is_what_a_reading_says() -> None:
     reading = with_glances.sample()
     probe = with_glances.probe
     assert isinstance(probe, LinuxProbe)
-    assert abs(probe.glance() - reading.in_use_bytes) < 64 << 20
+    in_use = probe.glance()
+    assert in_use is not None
+    assert abs(in_use - reading.in_use_bytes) < 64 << 20
     probe.close()
     with pytest.raises(MemflowError, match="closed"):
         probe.glance()

@@ -98,7 +98,7 @@ class Site:
         if failure is not None:
             raise failure
         assert (self.bundle.admission.holders, self.bundle.admission.reserved_bytes) == (0, 0)
-        assert not self.bundle.admission._waiters
+        assert not self.bundle.admission.waiters
         assert (self.figures.stalled, self.figures.stalled_s) == ("", 0)
         return results
 

@@ -244,7 +244,7 @@ def test_cancelled_while_waiting_it_holds_nothing(run_virtual) -> None:
         with anyio.move_on_after(1):
             await door.gate.wait_enter(batch(1))
         assert door.held == (0, 0)
-        assert not door.bundle.admission._waiters
+        assert not door.bundle.admission.waiters
         assert door.totals.waited_s == pytest.approx(1, abs=0.1)
 
     run_virtual(main)
@@ -292,13 +292,13 @@ def check_ended_once(door: Door) -> None:
     assert not door.totals.waiting
     assert not door.gate._line._waits
     assert not door.gate._line._split
-    assert not door.bundle.admission._waiters
+    assert not door.bundle.admission.waiters
 
 
 def test_for_a_wait_memory_is_read_in_full_whenever_something_ends_but_only_in_the_first_seconds(run_virtual) -> None:
     async def main() -> None:
         door = Door(bytes_each=500 * MIB)
-        door.bundle.sampler._spacing = Spacing(0.5)
+        door.bundle.sampler.spacing = Spacing(0.5, 0.05)
         waiter, reads = Waiter(door), []
         async with anyio.create_task_group() as group:
             waiter.start(group)

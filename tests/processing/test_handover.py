@@ -12,7 +12,7 @@ from memflow.memory.spacing import Spacing
 from memflow.memory.state import MemoryState
 from memflow.processing.batch import Batch
 from memflow.processing.handover import Handover
-from memflow.sizing.admission import Admission, Reservation
+from memflow.sizing.admission import Admission, Refusal, Reservation
 from tests.processing.test_gate import MIB, Door
 
 
@@ -37,13 +37,22 @@ class Desk:
         self.foretold += 1
         return int(of.weight)
 
-    def read(self) -> None:
-        self.reading = self.state.reading = MemoryReading(0.0, 100, 100, 100, 1000)
+    def read(self, now_s: float = 0.0) -> None:
+        self.reading = self.state.reading = MemoryReading(now_s, 100, 100, 100, 1000)
 
-    def reserve(self, count: int, **more: object) -> Reservation:
-        answer = self.admission.try_reserve(count, reading=self.reading, now_s=0.0, **more)  # type: ignore[arg-type]  # as given
+    def reserve(self, count: int) -> Reservation:
+        answer = self.admission.try_reserve(count, reading=self.reading, now_s=self.reading.time_s)
         assert isinstance(answer, Reservation)
         return answer
+
+    def refuses(self, count: int, *, now_s: float = 0.0) -> bool:
+        answer = self.admission.try_reserve(count, reading=self.reading, now_s=now_s)
+        if isinstance(answer, Reservation):
+            answer.release()
+        return isinstance(answer, Refusal)
+
+    def take(self, following: Batch, waiter: str | None = None, *, now_s: float = 0.0) -> Reservation | None:
+        return self.handover.take(following, waiter, now_s=now_s)
 
 
 @pytest.fixture
@@ -54,7 +63,7 @@ def desk() -> Desk:
 def test_whoever_follows_gets_the_same_bytes(desk: Desk) -> None:
     changes = desk.admission.changes
     assert desk.handover.keep(desk.held)
-    assert desk.handover.take(batch(300)) is desk.held
+    assert desk.take(batch(300)) is desk.held
     assert (desk.admission.reserved_bytes, desk.admission.holders) == (300, 1)
     assert desk.admission.changes > changes  # there is progress
     assert desk.handover.drop() is None
@@ -62,21 +71,47 @@ def test_whoever_follows_gets_the_same_bytes(desk: Desk) -> None:
 
 def test_whoever_needs_less_gets_less(desk: Desk) -> None:
     desk.handover.keep(desk.held)
-    assert desk.handover.take(batch(200)) is desk.held
+    assert desk.take(batch(200)) is desk.held
     assert desk.admission.reserved_bytes == desk.held.bytes == 200
 
 
-def test_whoever_needs_more_has_to_ask(desk: Desk) -> None:
+def test_whoever_needs_more_gets_what_is_spare(desk: Desk) -> None:
+    """Of 850 bytes that may be promised, 100 are in use and 300 promised: 450 are spare, for all who follow."""
     desk.handover.keep(desk.held)
-    assert desk.handover.take(batch(301)) is None
-    assert desk.handover.drop() is desk.held
+    assert desk.take(batch(600)) is desk.held
+    assert desk.admission.reserved_bytes == desk.held.bytes == 600
+    assert desk.admission.spare_bytes == 150
+    desk.handover.keep(desk.held)
+    assert desk.take(batch(751)) is None
+    assert desk.take(batch(750)) is desk.held
+
+
+def test_what_is_more_counts_as_live_until_a_reading_shows_it(desk: Desk) -> None:
+    """Of 880 bytes that may be live, 100 are in use when everything promised was allocated and freed again."""
+    desk.read(now_s=1.0)
+    desk.reserve(1)
+    desk.handover.admitted(desk.reading)
+    desk.handover.keep(desk.held)
+    assert desk.take(batch(700), now_s=1.5) is desk.held
+    desk.admission._share = 10.0
+    assert desk.refuses(380, now_s=1.5)
+    assert not desk.refuses(379, now_s=1.5)
+    desk.read(now_s=2.0)
+    assert not desk.refuses(400, now_s=2.0)
+
+
+def test_where_more_is_wanted_nobody_follows_whom_the_last_that_asked_left_nothing(desk: Desk) -> None:
+    assert desk.refuses(451)
+    desk.handover.keep(desk.held)
+    assert desk.take(batch(301)) is None
+    assert desk.take(batch(300)) is desk.held
 
 
 def test_one_is_kept_and_no_more(desk: Desk) -> None:
     other = desk.reserve(10)
     assert desk.handover.keep(desk.held)
     assert not desk.handover.keep(other)
-    assert desk.handover.take(batch(10)) is desk.held
+    assert desk.take(batch(10)) is desk.held
 
 
 def test_a_new_reading_is_judged_first(desk: Desk) -> None:
@@ -85,38 +120,38 @@ def test_a_new_reading_is_judged_first(desk: Desk) -> None:
     desk.handover.admitted(desk.reading)
     assert desk.handover.keep(desk.held)
     desk.read()
-    assert desk.handover.take(batch(300)) is None
+    assert desk.take(batch(300)) is None
     assert desk.handover.drop() is desk.held
 
 
 def test_whoever_runs_alone_asks(desk: Desk) -> None:
     desk.handover.keep(desk.held)
-    assert desk.handover.take(batch(300, alone=True)) is None
+    assert desk.take(batch(300, alone=True)) is None
 
 
 def test_what_is_kept_alive_makes_no_room(desk: Desk) -> None:
     desk.handover.keep(desk.held)
     with desk.state.pins.held():
-        assert desk.handover.take(batch(300)) is None
-    assert desk.handover.take(batch(300)) is desk.held
+        assert desk.take(batch(300)) is None
+    assert desk.take(batch(300)) is desk.held
 
 
 def test_nobody_is_overtaken(desk: Desk) -> None:
     desk.admission.try_reserve(900, reading=desk.reading, now_s=0.0, waiter="other")
     desk.handover.keep(desk.held)
-    assert desk.handover.take(batch(300)) is None
-    assert desk.handover.take(batch(300), "me") is None
-    assert desk.handover.take(batch(300), "other") is desk.held
+    assert desk.take(batch(300)) is None
+    assert desk.take(batch(300), "me") is None
+    assert desk.take(batch(300), "other") is desk.held
     assert not desk.admission.waits_besides(None)  # it has had its turn
 
 
 def test_what_one_like_it_takes_is_foretold_once_a_reading(desk: Desk) -> None:
     for _ in range(3):
         desk.handover.keep(desk.held)
-        assert desk.handover.take(batch(300)) is desk.held
+        assert desk.take(batch(300)) is desk.held
     assert desk.foretold == 1
     desk.handover.keep(desk.held)
-    desk.handover.take(batch(200))
+    desk.take(batch(200))
     assert desk.foretold == 2
 
 
@@ -138,7 +173,7 @@ def test_the_ledger_adds_up_whatever_happens(steps: list[tuple[str, int]]) -> No
                 ended.release(now_s=0.0)
             continue
         if what == "follow":
-            kept = desk.handover.take(batch(count))
+            kept = desk.take(batch(count))
             held += [kept] if kept is not None else []
         elif what == "ask":
             answer = desk.admission.try_reserve(count, reading=desk.reading, now_s=0.0)
@@ -159,7 +194,7 @@ def test_the_ledger_adds_up_whatever_happens(steps: list[tuple[str, int]]) -> No
 def test_a_gate_passes_on_between_two_readings_and_gives_back_when_nobody_follows(run_virtual) -> None:
     async def main() -> None:
         door = Door(bytes_each=400 * MIB)
-        door.bundle.sampler._spacing = Spacing(10.0)
+        door.bundle.sampler.spacing = Spacing(10.0, 0.05)
         first, second, third = (Batch(n, [None], None, full=True) for n in range(3))
         door.bundle.sampler.sample()
         assert door.gate.try_enter(first)
@@ -186,7 +221,7 @@ def test_a_gate_passes_on_between_two_readings_and_gives_back_when_nobody_follow
 def test_what_was_kept_is_given_back_with_the_gate(run_virtual) -> None:
     async def main() -> None:
         door = Door(bytes_each=400 * MIB)
-        door.bundle.sampler._spacing = Spacing(10.0)
+        door.bundle.sampler.spacing = Spacing(10.0, 0.05)
         door.bundle.sampler.sample()
         first, second = (Batch(n, [None], None, full=True) for n in range(2))
         assert door.gate.try_enter(first)
@@ -221,7 +256,7 @@ def test_a_gate_counts_on_nothing_that_somebody_keeps_alive(run_virtual, monkeyp
 def test_what_is_kept_for_somebody_who_does_not_come_holds_up_nobody(run_virtual, alone: bool, size: int) -> None:
     async def main() -> None:
         door = Door()
-        door.bundle.sampler._spacing = Spacing(10.0)
+        door.bundle.sampler.spacing = Spacing(10.0, 0.05)
         door.bundle.sampler.sample()
         first, other = (Batch(n, [None] * size, None, full=True) for n, size in enumerate((6, size)))
         other.alone = alone
