@@ -138,6 +138,13 @@ class Sampler:
         if short and self._retained.give_back(reading):
             self._bound_data(reading)  # while it is known which of the addresses are holes
         state.accept(window, level)
+        if before is not None:
+            self.spacing.watch_others(
+                now_s,
+                others_bytes=reading.in_use_bytes - reading.rss_bytes,
+                were_bytes=before.in_use_bytes - before.rss_bytes,
+                limit_bytes=reading.limit_bytes,
+            )
         self.spacing.has_read(now_s, time.thread_time() - began_s, urgent=level is PressureLevel.STOP)
         return reading
 

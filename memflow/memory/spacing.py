@@ -2,8 +2,9 @@
 
 Covers the arithmetic. A reading in full is told to all who learn from it, which takes many times as long as to look how
 much is in use. In between, what was admitted and what has ended is known, so a glance is enough as long as it shows
-nothing that nobody had foreseen. When work has just begun there is most to learn: then a reading in full may cost a
-hundredth of the time, and later a fifth of that. Reading itself is `memflow.memory.sampler`'s.
+nothing that nobody had foreseen. When work has just begun there is most to learn, and where others take memory, most to
+see: then a reading in full may cost a hundredth of the time, and else a fifth of that. Reading itself is
+`memflow.memory.sampler`'s.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ __all__ = ["Spacing"]
 
 _EAGER_SHARE = 0.01
 _SHARE = 0.002
-_GLANCE_SHARE = 0.001
+_GLANCE_SHARE = 0.003
 _EAGER_S = 2.0
 _MOST_TICKS = 5
 _SMOOTHING = 0.1
 _MOST_COST_S = 0.001  # longer ones trimmed, or looked a limit up
 _MOST_RISE = 0.5
 _STEADY_SHARE = 0.03
+_OTHERS_SHARE = 0.02
 
 
 class Spacing:
@@ -53,7 +55,7 @@ class Spacing:
         self._ticks = False
 
     def begin(self, now_s: float) -> None:
-        """Take note that there is something new to learn from now on: read in full more often, for a while."""
+        """Take note that there is something new to learn from now on: read in full more often, for two seconds."""
         self._eager_s = now_s + _EAGER_S
 
     def has_read(self, now_s: float, cost_s: float, *, urgent: bool) -> None:
@@ -106,6 +108,14 @@ class Spacing:
     def is_as_foreseen(*, in_use_bytes: int, was_bytes: int, stop_bytes: float) -> bool:
         """Tell whether use has not risen by half of what was left to the last level, since it was read in full."""
         return in_use_bytes - was_bytes <= _MOST_RISE * max(0.0, stop_bytes - was_bytes)
+
+    def watch_others(self, now_s: float, *, others_bytes: int, were_bytes: int, limit_bytes: int) -> None:
+        """Go on as at the beginning where somebody else has taken or given back 2 % of the limit.
+
+        What this process itself takes is admitted, and bounded; what others take is known by readings alone.
+        """
+        if abs(others_bytes - were_bytes) > _OTHERS_SHARE * limit_bytes:
+            self.begin(now_s)
 
     @staticmethod
     def is_steady(*, in_use_bytes: int, was_bytes: int, limit_bytes: int) -> bool:

@@ -39,6 +39,15 @@ def test_while_work_is_new_they_cost_a_hundredth_and_each_tick_reads_in_full() -
     assert spacing.glance_does(11.149, tick=True)
 
 
+def test_where_others_take_or_give_back_memory_looks_are_as_at_the_beginning() -> None:
+    for others, eager in ((119, False), (121, True), (79, True), (81, False)):
+        spacing = make()
+        spacing.watch_others(10.0, others_bytes=others, were_bytes=100, limit_bytes=1000)
+        read(spacing, 10.0)
+        assert spacing.glance_does(10.149) != eager
+        assert spacing.glance_does(10.029, tick=True) != eager
+
+
 def test_the_fifth_tick_reads_in_full_whatever_that_costs() -> None:
     spacing = make()
     read(spacing, 10.0, 1.0)
@@ -66,7 +75,7 @@ def test_glances_are_spaced_by_what_they_cost() -> None:
     spacing = make()
     for _ in range(200):
         spacing.has_glanced(10.0, 15e-6)
-    assert round(spacing.next_s, 4) == 10.015
+    assert round(spacing.next_s, 4) == 10.005
     spacing = make()
     spacing.has_glanced(10.0, 1e-6)
     assert spacing.next_s == 10.002
