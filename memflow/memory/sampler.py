@@ -204,7 +204,7 @@ class Sampler:
         if not Spacing.is_as_foreseen(in_use_bytes=in_use, was_bytes=was, stop_bytes=stop_bytes):
             return False
         steady = Spacing.is_steady(in_use_bytes=in_use, was_bytes=was, limit_bytes=reading.limit_bytes)
-        if tick and not steady:
+        if not steady and (tick or self.spacing.is_due_if_moved(now_s)):
             return False
         self.spacing.has_glanced(now_s, time.thread_time() - began_s, steady=steady)
         return True

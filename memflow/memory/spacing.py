@@ -2,9 +2,9 @@
 
 Covers the arithmetic. A reading in full is told to all who learn from it, which takes many times as long as to look how
 much is in use. In between, what was admitted and what has ended is known, so a glance is enough as long as it shows
-nothing that nobody had foreseen. When work has just begun there is most to learn, and where others take memory, most to
-see: then a reading in full may cost a hundredth of the time, and else a fifth of that. Reading itself is
-`memflow.memory.sampler`'s.
+nothing that nobody had foreseen. When work has just begun there is most to learn, and where use moves or others take
+memory, most to see: then a reading in full may cost a hundredth of the time, and else a fifth of that. Reading itself
+is `memflow.memory.sampler`'s.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Spacing:
         "_glanced_s",
         "_interval_s",
         "_most_s",
+        "_moved_s",
         "_tick_s",
         "_ticks",
         "next_s",
@@ -51,7 +52,7 @@ class Spacing:
         self._interval_s = interval_s
         self._tick_s, self._most_s = tick_s, _MOST_TICKS * tick_s
         self._cost_s = self._glance_cost_s = 0.0
-        self._full_s = self._eager_s = self._glanced_s = self.next_s = float("-inf")
+        self._full_s = self._moved_s = self._eager_s = self._glanced_s = self.next_s = float("-inf")
         self._ticks = False
 
     def begin(self, now_s: float) -> None:
@@ -69,12 +70,11 @@ class Spacing:
         self._cost_s += _SMOOTHING * (min(_MOST_COST_S, cost_s) - self._cost_s)
         self.next_s = now_s + self._interval_s
         self._ticks = now_s >= self._eager_s and not urgent
-        if urgent or not self._interval_s:
-            self._full_s = now_s
-        elif self._ticks:
+        self._moved_s = now_s if urgent or not self._interval_s else now_s + self._cost_s / _EAGER_SHARE
+        if self._ticks and self._interval_s:
             self._full_s = now_s + min(self._most_s, self._cost_s / _SHARE)
         else:
-            self._full_s = now_s + self._cost_s / _EAGER_SHARE
+            self._full_s = self._moved_s
 
     def has_glanced(self, now_s: float, cost_s: float, *, steady: bool = True) -> None:
         """Take note of a glance that showed nothing new.
@@ -99,6 +99,10 @@ class Spacing:
             tick: It is asked at a tick, which reads in full while there is most to learn.
         """
         return now_s < self._full_s and (self._ticks or not tick)
+
+    def is_due_if_moved(self, now_s: float) -> bool:
+        """Tell whether a reading in full is due if a glance shows that use has moved: as often as at the beginning."""
+        return now_s >= self._moved_s
 
     def glanced_lately(self, now_s: float) -> bool:
         """Tell whether the last glance, less than half a tick ago, showed use to be about where it was."""

@@ -28,6 +28,15 @@ def test_readings_in_full_cost_a_five_hundredth_of_the_time() -> None:
     assert not spacing.glance_does(10.1501)
 
 
+def test_where_use_has_moved_they_cost_a_hundredth_at_most() -> None:
+    spacing = make()
+    read(spacing, 10.0)
+    assert not spacing.is_due_if_moved(10.029)
+    assert spacing.is_due_if_moved(10.0301)
+    read(spacing, 11.0, urgent=True)
+    assert spacing.is_due_if_moved(11.0)
+
+
 def test_while_work_is_new_they_cost_a_hundredth_and_each_tick_reads_in_full() -> None:
     spacing = make()
     spacing.begin(9.0)
