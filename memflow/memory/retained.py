@@ -25,16 +25,18 @@ from memflow.memory.retention import Retention
 from memflow.memory.state import MemoryState
 from memflow.settings import MemoryManagerSettings
 
-__all__ = ["NEAR_PCT", "Retained", "limit_kills"]
+__all__ = ["MAPPED_SHARE", "NEAR_PCT", "Retained", "limit_kills"]
 
 _log = logging.getLogger("memflow.memory")
 
 NEAR_PCT = 50.0
 """Use, in per cent of the limit, from which what is kept may matter."""
 
+MAPPED_SHARE = 1 / 8
+"""Part of the limit from which a block is never one of the heap's, but comes from the kernel and goes back there."""
+
 _KILLING = ("cgroup", "setting")
 _LARGE_SHARE = 0.05
-_UNTRIMMED_SHARE = 1 / 8
 _LOOK_INTERVAL_S = 0.1
 _RESCUE_INTERVAL_S = 0.01
 _RESCUE_REST = 3
@@ -86,7 +88,7 @@ class Retained:
         if self._pin_soon and limit_kills(self._state):
             self._pin(urgent=True)
         if self._may_pin and self._pinning.is_pinned and self._pinning.let_go(self._clock(), self._system_s()):
-            unpin_mmap_threshold(int(_UNTRIMMED_SHARE * reading.limit_bytes))
+            unpin_mmap_threshold(int(MAPPED_SHARE * reading.limit_bytes))
             self._retention.forget()
             if self._settings.debug:
                 _log.debug("mmap threshold let go")
@@ -126,7 +128,7 @@ class Retained:
         self._resident_free(reading)
         pinned = self._pin_soon or self._pinning.is_pinned
         if self._may_pin and limit_kills(self._state) and not (pinned or mmap_threshold_is_set()):
-            unpin_mmap_threshold(int(_UNTRIMMED_SHARE * reading.limit_bytes))
+            unpin_mmap_threshold(int(MAPPED_SHARE * reading.limit_bytes))
 
     def give_back(self, reading: MemoryReading) -> bool:
         """Trim here and now: at the last level, what the heap keeps is what somebody else is about to be killed for.

@@ -24,6 +24,7 @@ from memflow.memory.datalimit import data_limit_bytes, original_data_limit
 from memflow.memory.pressure import PressureLevel
 from memflow.memory.readings import MemoryReading
 from memflow.memory.reclaim import ReclaimResult
+from memflow.memory.retained import MAPPED_SHARE
 from memflow.processing.batch import Batch
 from memflow.processing.bundle import MemoryBundle
 from memflow.processing.handover import Handover
@@ -178,6 +179,8 @@ class Gate:
             self._least_in_use_bytes = reading.in_use_bytes
         sizer = self._sizer
         room = self._room_alone(reading) if batch.size == 1 and not self._admission.holders else None
+        # For one large block, neither what lies free in the heap is room, nor what has just been freed to it.
+        mapped = batch.size == 1 and sizer.predict_bytes(batch.weight) > MAPPED_SHARE * reading.limit_bytes
         answer = self._admission.try_reserve(
             self._predict(batch, reading, reading.headroom_bytes if room is None else room),
             reading=reading,
@@ -185,12 +188,12 @@ class Gate:
             single=batch.size == 1,
             guard_bytes=sizer.guard_bytes,
             base_bytes=sizer.base_bytes,
-            reusable_bytes=self._reusable(batch, reading),
+            reusable_bytes=0 if mapped else self._reusable(batch, reading),
             waiter=wait,
             alone=batch.alone,
             stopped=self._state.level is PressureLevel.STOP,
             room_bytes=room,
-            pinned=self._state.pins.holding > 0,
+            pinned=mapped or self._state.pins.holding > 0,
         )
         self.crowded = self._admission.spare_bytes < (
             answer.requested_bytes if isinstance(answer, Refusal) else answer.bytes

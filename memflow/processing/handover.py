@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from memflow.memory.readings import MemoryReading
+from memflow.memory.retained import MAPPED_SHARE
 from memflow.memory.state import MemoryState
 from memflow.processing.batch import Batch
 from memflow.sizing.admission import Admission, Reservation
@@ -73,6 +74,8 @@ class Handover:
             foretold = self._foretold = max(1, self._predict(batch, reading))
             self._weight, self._size = batch.weight, batch.size
         admission = self._admission
+        if foretold > kept.bytes and foretold > MAPPED_SHARE * reading.limit_bytes:
+            return None  # one large block finds no room in what is spare for others
         if foretold == kept.bytes and not admission.waiters:
             admission.changes += 1
         elif not admission.pass_on(kept, foretold, waiter, now_s=now_s):

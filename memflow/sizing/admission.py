@@ -173,7 +173,7 @@ class Admission:
             alone: Only with nothing else held, and before whoever else waits.
             stopped: Use is at the last level: nothing may start beside others.
             room_bytes: What the process can still get, for one item alone; by default, all up to the limit.
-            pinned: What has ended may be alive still.
+            pinned: What has ended may be alive still, or makes no room for this batch.
         """
         with self._lock:
             self._settle(reading.time_s)

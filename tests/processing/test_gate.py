@@ -85,6 +85,23 @@ def test_a_batch_that_does_not_fit_changes_nothing(run_virtual) -> None:
     run_virtual(main)
 
 
+@pytest.mark.parametrize(("size", "bytes_each", "enters"), [(1, 130, False), (1, 120, True), (10, 13, True)])
+def test_what_lies_free_in_the_heap_is_no_room_for_one_large_block(
+    size: int, bytes_each: int, enters: bool, run_virtual
+) -> None:
+    """An eighth of the limit is 128 MiB: blocks from there on come from the kernel."""
+
+    async def main() -> None:
+        door = Door(800 * MIB, bytes_each=bytes_each * MIB)
+        door.sizer.base_bytes, door.sizer.reusable_bytes = 100 * MIB, 600 * MIB
+        beside = Batch(7, [None], [0.0], full=True)
+        assert door.gate.try_enter(beside)
+        assert door.gate.try_enter(batch(size)) == enters
+        door.gate.close()
+
+    run_virtual(main)
+
+
 def test_without_monitoring_everything_enters_unread(run_virtual) -> None:
     async def main() -> None:
         door, of = Door(memory_monitoring=False), batch(10**6)

@@ -76,35 +76,48 @@ def test_whoever_needs_less_gets_less(desk: Desk) -> None:
 
 
 def test_whoever_needs_more_gets_what_is_spare(desk: Desk) -> None:
-    """Of 850 bytes that may be promised, 100 are in use and 300 promised: 450 are spare, for all who follow."""
-    desk.handover.keep(desk.held)
-    assert desk.take(batch(600)) is desk.held
-    assert desk.admission.reserved_bytes == desk.held.bytes == 600
-    assert desk.admission.spare_bytes == 150
-    desk.handover.keep(desk.held)
-    assert desk.take(batch(751)) is None
-    assert desk.take(batch(750)) is desk.held
+    """Of 850 bytes that may be promised, 100 are in use and 320 promised: 430 are spare, for all who follow."""
+    small = desk.reserve(20)
+    desk.handover.keep(small)
+    assert desk.take(batch(100)) is small
+    assert (desk.admission.reserved_bytes, small.bytes, desk.admission.spare_bytes) == (400, 100, 350)
+    desk.admission.spare_bytes = 15
+    desk.handover.keep(small)
+    assert desk.take(batch(116)) is None
+    assert desk.take(batch(115)) is small
+    assert desk.admission.spare_bytes == 0
+
+
+def test_one_large_block_has_to_ask_for_more(desk: Desk) -> None:
+    """What is spare counts what lies free in the heap, of which a block of more than 125 bytes of 1000 gets nothing."""
+    small = desk.reserve(20)
+    desk.handover.keep(small)
+    assert desk.take(batch(126)) is None
+    assert desk.take(batch(125)) is small
 
 
 def test_what_is_more_counts_as_live_until_a_reading_shows_it(desk: Desk) -> None:
     """Of 880 bytes that may be live, 100 are in use when everything promised was allocated and freed again."""
+    desk.held.release()
+    small = desk.reserve(20)
     desk.read(now_s=1.0)
     desk.reserve(1)
     desk.handover.admitted(desk.reading)
-    desk.handover.keep(desk.held)
-    assert desk.take(batch(700), now_s=1.5) is desk.held
+    desk.handover.keep(small)
+    assert desk.take(batch(120), now_s=1.5) is small
     desk.admission._share = 10.0
-    assert desk.refuses(380, now_s=1.5)
-    assert not desk.refuses(379, now_s=1.5)
+    assert desk.refuses(680, now_s=1.5)
+    assert not desk.refuses(679, now_s=1.5)
     desk.read(now_s=2.0)
-    assert not desk.refuses(400, now_s=2.0)
+    assert not desk.refuses(700, now_s=2.0)
 
 
 def test_where_more_is_wanted_nobody_follows_whom_the_last_that_asked_left_nothing(desk: Desk) -> None:
-    assert desk.refuses(451)
-    desk.handover.keep(desk.held)
-    assert desk.take(batch(301)) is None
-    assert desk.take(batch(300)) is desk.held
+    small = desk.reserve(20)
+    assert desk.refuses(431)
+    desk.handover.keep(small)
+    assert desk.take(batch(21)) is None
+    assert desk.take(batch(20)) is small
 
 
 def test_one_is_kept_and_no_more(desk: Desk) -> None:
