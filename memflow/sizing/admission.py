@@ -187,8 +187,7 @@ class Admission:
                 reason: RefusalReason | None = RefusalReason.TOO_LARGE
             else:
                 reason = self._judge_turn(waiter, now_s, alone=alone)
-                returned = min(0, self._returned_bytes) if pinned else self._returned_bytes
-                live = max(0, measured - returned) + self._pending_bytes
+                live = max(0, measured - (0 if pinned else self._returned_bytes)) + self._pending_bytes
                 if reason is None and not self._fits(predicted_bytes + guard_bytes, live, limit, stopped=stopped):
                     first = single and not self.holders
                     fits = first and self._fits_alone(predicted_bytes, measured, reading, room_bytes)
@@ -226,13 +225,16 @@ class Admission:
         return True
 
     def _add_to(self, reservation: Reservation, more: int, now_s: float) -> None:
+        """Enlarge a reservation, as if one had been given back and another admitted."""
         self.spare_bytes -= more
         self.reserved_bytes += more
-        if reservation._pending:
-            self._pending_bytes += more
-        else:  # what comes is what ends, the other way round: no reading shows it yet
-            self._returned.append((now_s, -more))
-            self._returned_bytes -= more
+        if not reservation._pending:
+            self._returned.append((now_s, reservation.bytes))
+            self._returned_bytes += reservation.bytes
+            reservation._admitted_s, reservation._pending = now_s, True
+            self._pending.append(reservation)
+            self._pending_bytes += reservation.bytes
+        self._pending_bytes += more
         reservation.bytes += more
 
     def forget(self, waiter: Hashable) -> None:

@@ -45,8 +45,8 @@ class Desk:
         assert isinstance(answer, Reservation)
         return answer
 
-    def refuses(self, count: int, *, now_s: float = 0.0) -> bool:
-        answer = self.admission.try_reserve(count, reading=self.reading, now_s=now_s)
+    def refuses(self, count: int, *, now_s: float = 0.0, pinned: bool = False) -> bool:
+        answer = self.admission.try_reserve(count, reading=self.reading, now_s=now_s, pinned=pinned)
         if isinstance(answer, Reservation):
             answer.release()
         return isinstance(answer, Refusal)
@@ -108,6 +108,8 @@ def test_what_is_more_counts_as_live_until_a_reading_shows_it(desk: Desk) -> Non
     desk.admission._share = 10.0
     assert desk.refuses(680, now_s=1.5)
     assert not desk.refuses(679, now_s=1.5)
+    assert desk.refuses(660, now_s=1.5, pinned=True)  # what had ended makes no room for that, and what follows counts
+    assert not desk.refuses(659, now_s=1.5, pinned=True)
     desk.read(now_s=2.0)
     assert not desk.refuses(700, now_s=2.0)
 
