@@ -236,10 +236,12 @@ class Call:
                 self.fail(error)
             return None
         finally:
+            now_s = self.cadence.clock()
+            self.sizer.held_back(now_s)
             self.crew.rise()
             self.crew.wake(1)
             if self._notes is not None:
-                self._notes.waited(batch, self.cadence.clock() - began_s)
+                self._notes.waited(batch, now_s - began_s)
         return None if batch is None else self._open(batch)
 
     def _fails_alone(self, batch: Batch, error: Exception) -> bool:
@@ -425,8 +427,10 @@ class Call:
         began_s = self.cadence.clock()
         self.sizer.held_back(began_s)
         entered = await self._gate.wait_enter(batch)
+        now_s = self.cadence.clock()
+        self.sizer.held_back(now_s)
         if self._notes is not None:
-            self._notes.waited(batch if entered else None, self.cadence.clock() - began_s)
+            self._notes.waited(batch if entered else None, now_s - began_s)
         return entered
 
     def gate_leave(self, batch: Batch) -> None:

@@ -215,7 +215,7 @@ class CallSizer:
         self._uncounted = 0 if self._batches else self._search.alike
 
     def held_back(self, now_s: float) -> None:
-        """Take note that a batch waits for memory: until it doesn't, rates tell nothing about calls in flight.
+        """Take note that a batch waits for memory, or has waited: rates meanwhile tell nothing about calls in flight.
 
         Of batches they do: more calls are smaller ones of the same weight in all, and whatever waits they cause are
         their own.

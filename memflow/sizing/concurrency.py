@@ -52,6 +52,7 @@ _ROUNDING = 0.05
 _UP = 2.0
 _DOWN = 0.5
 _FINE = (1.25, 0.8)
+_PAYS = 0.625
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,8 @@ class ConcurrencyPolicy:
             ramp.climb(target)
             return ConcurrencyChange(before, target, Reason.GROWTH_CAP, *rates)
         self._end_ramp(now_s)
-        self._move(max(self._least, min(before, ceil(ramp.needed - _ROUNDING))), now_s)
+        needed = max(ramp.proven, ceil(ramp.needed - _ROUNDING))
+        self._move(max(self._least, min(before, needed)), now_s)
         self.best = self.value
         return ConcurrencyChange(before, self.value, Reason.DID_NOT_PAY, *rates)
 
@@ -210,7 +212,7 @@ class ConcurrencyPolicy:
         self.meter.reopen(now_s)
 
     def held_back(self, now_s: float) -> None:
-        """Take note that calls wait for memory: the rate tells nothing about their number until they don't."""
+        """Take note that calls wait for memory, or waited until now: the rate tells nothing about their number."""
         if self._ramp is not None:
             self._ramp.pause(now_s)
         self.meter.reopen(now_s)
@@ -359,9 +361,13 @@ class ConcurrencyPolicy:
     def _keep(self, rate: float, now_s: float) -> ConcurrencyChange:
         """What pays is followed at once, and the other way needs no try."""
         change = ConcurrencyChange(self.best, self.value, Reason.PAID, self.best_rate, rate)
+        gain = self._gain(rate)
         self.best, self.best_rate, self._best_share, self.probing = self.value, rate, self.meter.own_share, False
         self._pause_s, self._next_probe_s = _FIRST_PAUSE_S, now_s
-        self._plan, self._fine = [self._factor], self._factor in _FINE
+        # A small step after which calls stand no more in each other's way than before: the best is not near.
+        far = 1 < self._factor < _UP and gain - 1 >= _PAYS * (self._factor - 1)
+        self._plan = [_UP if far else self._factor]
+        self._fine = self._plan[0] in _FINE
         self._tried_down = self._fresh = True
         return change
 

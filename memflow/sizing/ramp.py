@@ -90,6 +90,11 @@ class Ramp:
         return None if self._doubtful else False
 
     @property
+    def proven(self) -> int:
+        """The calls whose round was the last to pay; that fewer do as much, nothing has shown."""
+        return self._calls_before
+
+    @property
     def needed(self) -> float:
         """The calls that would give the present rate if each took as long as before (Little's law)."""
         if self.rate is None or not self.rate_before:

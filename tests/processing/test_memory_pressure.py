@@ -495,3 +495,25 @@ def test_room_that_comes_from_elsewhere_is_used_while_all_of_ours_take_long(run)
             check_quiet(processor)
 
     run(main)
+
+
+@pytest.mark.parametrize("at", [60, 200, 240])
+def test_a_large_item_that_waits_and_runs_leaves_as_many_in_flight_as_before(run_virtual, at: int) -> None:
+    """While it does, hardly anything else ends: that says nothing about how many should be in flight."""
+    machine = Machine()
+
+    async def main() -> None:
+        async def work(size: int) -> None:
+            machine.hold(size)
+            await anyio.sleep(1.0 if size > MIB else 0.1)
+            machine.hold(-size)
+
+        sizes = [800 * MIB if place % 400 == at else MIB for place in range(1000)]
+        async with virtual_processor(machine.probe) as processor:
+            await processor.process(sizes, work, size_hint=float)
+            waits, decisions = processor.statistics().waits, processor.memory.optimizer.explain()
+        assert waits >= 2
+        assert max(each.after for each in decisions) >= 64
+        assert [str(each) for each in decisions if each.after < each.before] == []
+
+    run_virtual(main)

@@ -76,6 +76,15 @@ def test_a_best_between_two_doublings_is_found():
     assert 18 <= bench.policy.best <= 22
 
 
+def test_after_a_small_step_that_paid_in_full_it_doubles_again():
+    """A doubling that something else had spoilt costs one small step, not a climb of small steps."""
+    bench = Bench(linear)
+    bench.rate = lambda calls: 10.0 if calls == 16 and not bench.said[1:] else linear(calls)
+    assert bench.play(60) == 1000
+    tried = [each.after for each in bench.said if each.reason is Reason.PROBE]
+    assert tried[:5] == [16, 4, 10, 20, 40]
+
+
 def test_nothing_is_tried_upward_near_the_limit():
     bench = Bench(linear)
     assert bench.play(60, may_grow=False) == 8

@@ -95,8 +95,18 @@ def test_a_round_that_is_overdue_ends_the_climb_without_another(ended):
     change = policy.climb(late_s)
     assert change is not None
     assert (change.before, change.reason, policy.ramping) == (32, Reason.DID_NOT_PAY, False)
-    # As many as give this rate, if each took as long as it did before.
-    assert change.after == policy.value == max(1, ceil(8 * ended / late_s / 10.0))
+    # As many as give this rate, if each took as long as it did before; and no fewer than what paid before.
+    assert change.after == policy.value == max(8, ceil(8 * ended / late_s / 10.0))
+
+
+def test_memory_that_allows_fewer_than_what_paid_has_the_last_word():
+    policy = ConcurrencyPolicy(start=8, least=1, most=100, now_s=-0.8, ramp=4)
+    policy.finished(calls=8, items=8, started_s=-0.8, in_flight=8, now_s=0.0)
+    policy.climb(0.0)
+    assert policy.limit(5.0, 0.0) is not None
+    policy.finished(calls=1, items=1, started_s=0.0, in_flight=5, now_s=9.0)
+    policy.climb(9.0)
+    assert (policy.value, policy.ramping) == (5, False)
 
 
 def test_a_round_of_which_nothing_has_ended_is_not_overdue_and_neither_is_the_first():
