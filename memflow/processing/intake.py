@@ -24,6 +24,7 @@ _QUICK_S = 0.005
 _SLOW_S = 0.02
 _CALM = 64
 _MOST_QUANTUM = 1 << 20
+_CLEARLY_LESS = 0.75
 
 
 class Intake:
@@ -85,8 +86,9 @@ class Intake:
         Args:
             batch_size: items of a batch, for a batch function.
             room: most items to pull, for an item function.
-            most_weight: tells the size hints in bytes, in all, that one batch may have. What goes beyond begins the
-                next one, so that a batch is the right size the moment items become larger.
+            most_weight: tells the weight that one batch may have for all that is known now: size hints in bytes, in
+                all, or items. What goes beyond begins the next one, so that a batch is the right size the moment items
+                become larger; without hints, the moment that is known, and not only once a batch has ended.
 
         Raises:
             SizeHintError: a hint was no size.
@@ -108,6 +110,8 @@ class Intake:
                 fits = min(fits, count_within(weights, most_weight()))
             if fits < cut:
                 full, cut, weights = True, fits, weights[:fits]
+        elif whole and (allowed := most_weight()) < _CLEARLY_LESS * cut:
+            full, cut = True, max(1, int(allowed))
         if cut < len(items):
             items, self._rest = items[:cut], items[cut:]
         start = self._position

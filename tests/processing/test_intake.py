@@ -75,6 +75,16 @@ def test_batches_come_in_the_size_asked_for_and_in_order() -> None:
     assert of.done
 
 
+@pytest.mark.parametrize(("allowed", "sizes"), [(7.0, [8, 8, 8, 6]), (5.9, [5] * 6), (0.4, [1] * 30)])
+def test_what_memory_clearly_does_not_allow_any_more_begins_the_next_batch(allowed: float, sizes: list[int]) -> None:
+    """Sizes are decided where batches end; that items have become larger may be known before the next one does."""
+    of = intake(range(30))
+    batches = [batch for _ in range(40) if (batch := of.pull(8, NO_END, lambda: allowed))]
+    assert [batch.size for batch in batches] == sizes
+    assert [item for batch in batches for item in batch.items] == list(range(30))
+    assert of.done
+
+
 def test_items_come_in_quanta_and_no_more_than_there_is_room_for() -> None:
     of = intake(range(100), kind="items")
     of.quantum = 16
