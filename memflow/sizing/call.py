@@ -164,11 +164,14 @@ class CallSizer:
         return self._outlook.guesses(self._operation.name)
 
     def most_weight(self) -> float:
-        """Return the weight of a batch that memory allows with the calls in flight that are set; inf where unknown."""
+        """Return the weight of a batch that memory allows with the calls in flight that are set; inf where unknown.
+
+        Never less than that of the smallest batch that settings allow, were its items of average weight.
+        """
         if not self._auto:
             return inf
         fits = memory_items(self._outlook, self._operation, self._limits, calls=self.concurrency)
-        return inf if fits is None else max(1.0, fits) * self._operation.weight_per_item
+        return inf if fits is None else max(self._limits.bounds.least, fits) * self._operation.weight_per_item
 
     # ---- for the pipeline ---------------------------------------------------------------------------------------
 

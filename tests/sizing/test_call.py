@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -411,6 +412,20 @@ def test_whatever_the_present_plan_takes_is_planned(steps):
         assert planned or in_use > 100 + 1.05 * 4 * size
         assert not planned or made._is_planned(in_use - 1, now_s)
     assert not made._is_planned(100 + 2 * 4 * 1000, now_s)
+
+
+# ---- what one batch may have ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("least", "allowed"), [(1, 7.6), (7, 7.6), (30, 30.0)])
+def test_a_batch_may_have_what_memory_allows_and_never_less_than_the_smallest(least, allowed):
+    known = Known(MemoryCost(100.0, 0.0, 9), 2800)
+    made, _ = sizer(known, batch_size=30, concurrency=4, least=least)
+    assert made.most_weight() == pytest.approx(allowed)
+    known.room = 0.0
+    assert made.most_weight() == least
+    known.known = None
+    assert made.most_weight() == inf
 
 
 # ---- waits for memory -------------------------------------------------------------------------------------------
